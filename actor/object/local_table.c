@@ -1,0 +1,268 @@
+/*
+ * Objects of one process: a sharded hash table in memory. An id is {salt of this start, sequence}; the shard is the sequence's low bits.
+ *
+ * The bytes are one allocation with the record, so a view costs a lookup and no copy. A byte quota (environment MANTA_OBJECT_BYTES, default 4 GiB) bounds the table.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "actor/object/object_ops.h"
+
+enum { SHARDS = 64, BUCKETS_FIRST = 16, SUBSCRIBERS_LIMIT = 1 << 20 };
+#define QUOTA_DEFAULT (4ull << 30)
+
+typedef enum object_state { OBJECT_PENDING, OBJECT_READY, OBJECT_FAILED } object_state;
+
+typedef struct object {
+    struct object *next;
+    uint64_t sequence;
+    object_state state;
+    uint32_t counts, explicit_counts;
+    size_t size;
+    unsigned char *bytes;
+    manta_error *error;
+    future **subscribers;
+    uint32_t n_subscribers, subscriber_capacity;
+} object;
+
+typedef struct shard {
+    _Alignas(CACHE_LINE) pthread_mutex_t lock;
+    object **buckets;
+    size_t capacity, count;
+} shard;
+
+static struct {
+    uint64_t salt, quota;
+    _Atomic uint64_t sequence, bytes;
+    shard shards[SHARDS];
+} table;
+
+static shard *shard_of(manta_ref ref) { return &table.shards[ref.id[1] % SHARDS]; }
+static size_t bucket_of(const shard *s, uint64_t sequence) { return (sequence / SHARDS) & (s->capacity - 1); }
+
+static manta_status table_start(void)
+{
+    const char *text = getenv("MANTA_OBJECT_BYTES");
+    table.quota = text ? strtoull(text, NULL, 0) : QUOTA_DEFAULT;
+    table.salt = os_random_u64() | 1;
+    for (int i = 0; i < SHARDS; i++) {
+        pthread_mutex_init(&table.shards[i].lock, NULL);
+        table.shards[i].capacity = BUCKETS_FIRST;
+        table.shards[i].count = 0;
+        if (!(table.shards[i].buckets = base_calloc(BUCKETS_FIRST, sizeof(object *)))) {
+            while (i-- > 0) base_free(table.shards[i].buckets);
+            return MANTA_ENOMEM;
+        }
+    }
+    return MANTA_OK;
+}
+
+static void object_free(object *o)
+{
+    atomic_fetch_sub_explicit(&table.bytes, o->size, memory_order_relaxed);
+    base_free(o->bytes);
+    base_free(o->subscribers);
+    error_free(o->error);
+    base_free(o);
+}
+
+static void table_stop(void)
+{
+    for (int i = 0; i < SHARDS; i++) {
+        shard *s = &table.shards[i];
+        for (size_t b = 0; b < s->capacity; b++)
+            for (object *o = s->buckets[b], *next; o; o = next) {
+                next = o->next;
+                object_free(o);
+            }
+        base_free(s->buckets);
+        s->buckets = NULL;
+        s->capacity = s->count = 0;
+        pthread_mutex_destroy(&s->lock);
+    }
+    table.salt = 0;
+}
+
+/* Under the shard's lock. */
+static object *find(shard *s, manta_ref ref)
+{
+    if (ref.id[0] != table.salt || !s->capacity) return NULL;
+    object *o = s->buckets[bucket_of(s, ref.id[1])];
+    while (o && o->sequence != ref.id[1]) o = o->next;
+    return o;
+}
+
+static void grow(shard *s)
+{
+    size_t capacity = s->capacity * 2, old = s->capacity;
+    object **buckets = base_calloc(capacity, sizeof *buckets), **before = s->buckets;
+    if (!buckets) return; /* longer chains, still right */
+    s->buckets = buckets;
+    s->capacity = capacity;
+    for (size_t b = 0; b < old; b++)
+        for (object *o = before[b], *next; o; o = next) {
+            next = o->next;
+            size_t i = bucket_of(s, o->sequence);
+            o->next = buckets[i];
+            buckets[i] = o;
+        }
+    base_free(before);
+}
+
+static void insert(shard *s, object *o)
+{
+    if (s->count >= s->capacity) grow(s);
+    size_t i = bucket_of(s, o->sequence);
+    o->next = s->buckets[i];
+    s->buckets[i] = o;
+    s->count++;
+}
+
+static void unlink_object(shard *s, object *o)
+{
+    object **link = &s->buckets[bucket_of(s, o->sequence)];
+    while (*link != o) link = &(*link)->next;
+    *link = o->next;
+    s->count--;
+}
+
+static bool take_quota(size_t size_bytes)
+{
+    uint64_t before = add_relaxed(&table.bytes, size_bytes);
+    if (before + size_bytes <= table.quota) return true;
+    atomic_fetch_sub_explicit(&table.bytes, size_bytes, memory_order_relaxed);
+    return false;
+}
+
+static manta_status fill(object *o, const void *data, size_t size_bytes)
+{
+    if (!take_quota(size_bytes)) return MANTA_ESTOREFULL;
+    if (!(o->bytes = base_aligned_alloc(CACHE_LINE, (size_bytes + CACHE_LINE) & ~(size_t)(CACHE_LINE - 1)))) {
+        atomic_fetch_sub_explicit(&table.bytes, size_bytes, memory_order_relaxed);
+        return MANTA_ENOMEM;
+    }
+    if (size_bytes) memcpy(o->bytes, data, size_bytes);
+    o->size = size_bytes;
+    o->state = OBJECT_READY;
+    return MANTA_OK;
+}
+
+static manta_status table_create(const void *data, size_t size_bytes, bool pending, manta_ref *out)
+{
+    object *o = base_calloc(1, sizeof *o);
+    if (!o) return MANTA_ENOMEM;
+    manta_status status = pending ? MANTA_OK : fill(o, data, size_bytes);
+    if (status) {
+        base_free(o);
+        return status;
+    }
+    o->counts = 1;
+    o->sequence = add_relaxed(&table.sequence, 1) + 1;
+    manta_ref ref = {{table.salt, o->sequence}};
+    shard *s = shard_of(ref);
+    pthread_mutex_lock(&s->lock);
+    insert(s, o);
+    pthread_mutex_unlock(&s->lock);
+    *out = ref;
+    return MANTA_OK;
+}
+
+static manta_status table_complete(worker *w, manta_ref ref, const void *data, size_t size_bytes, manta_error *error)
+{
+    shard *s = shard_of(ref);
+    pthread_mutex_lock(&s->lock);
+    object *o = find(s, ref);
+    manta_status status = o && o->state == OBJECT_PENDING ? MANTA_OK : MANTA_ESTALE;
+    if (status) error_free(error);
+    else {
+        manta_status filled = error ? MANTA_OK : fill(o, data, size_bytes);
+        if (filled) error = error_new(filled, NULL, "no room for a result of %zu bytes", size_bytes);
+        if (error) {
+            o->error = error;
+            o->state = OBJECT_FAILED;
+        }
+        for (uint32_t i = 0; i < o->n_subscribers; i++) future_complete(w, o->subscribers[i], NULL, NULL, 0);
+        o->n_subscribers = 0;
+    }
+    pthread_mutex_unlock(&s->lock);
+    return status;
+}
+
+static manta_status table_view(manta_ref ref, manta_object *out, manta_error **out_error)
+{
+    shard *s = shard_of(ref);
+    pthread_mutex_lock(&s->lock);
+    object *o = find(s, ref);
+    manta_status status = !o ? MANTA_ESTALE : o->state == OBJECT_PENDING ? MANTA_ENOTREADY : o->state == OBJECT_FAILED ? MANTA_EFAILED : MANTA_OK;
+    if (status == MANTA_OK && out) *out = (manta_object){o->bytes, o->size, ref};
+    if (status == MANTA_EFAILED && out_error) *out_error = error_copy(o->error);
+    pthread_mutex_unlock(&s->lock);
+    return status;
+}
+
+static bool subscriber_add(object *o, future *f)
+{
+    if (o->n_subscribers == o->subscriber_capacity) {
+        uint32_t capacity = o->subscriber_capacity ? o->subscriber_capacity * 2 : 2;
+        future **items = capacity <= SUBSCRIBERS_LIMIT ? base_realloc(o->subscribers, capacity * sizeof *items) : NULL;
+        if (!items) return false;
+        o->subscribers = items;
+        o->subscriber_capacity = capacity;
+    }
+    o->subscribers[o->n_subscribers++] = f;
+    return true;
+}
+
+static manta_status table_subscribe(worker *w, manta_ref ref, future *f)
+{
+    shard *s = shard_of(ref);
+    pthread_mutex_lock(&s->lock);
+    object *o = find(s, ref);
+    manta_status status = MANTA_OK;
+    if (!o) status = MANTA_ESTALE;
+    else if (o->state != OBJECT_PENDING) future_complete(w, f, NULL, NULL, 0);
+    else if (!subscriber_add(o, f)) status = MANTA_ENOMEM;
+    pthread_mutex_unlock(&s->lock);
+    return status;
+}
+
+static bool table_unsubscribe(manta_ref ref, future *f)
+{
+    shard *s = shard_of(ref);
+    bool found = false;
+    pthread_mutex_lock(&s->lock);
+    object *o = find(s, ref);
+    for (uint32_t i = 0; o && i < o->n_subscribers && !found; i++)
+        if ((found = o->subscribers[i] == f)) o->subscribers[i] = o->subscribers[--o->n_subscribers];
+    pthread_mutex_unlock(&s->lock);
+    return found;
+}
+
+static manta_status table_count(worker *w, manta_ref ref, int by, bool is_explicit)
+{
+    shard *s = shard_of(ref);
+    pthread_mutex_lock(&s->lock);
+    object *o = find(s, ref);
+    bool ok = o && !(by < 0 && is_explicit && o->explicit_counts == 0), last = false;
+    if (ok) {
+        o->counts += (uint32_t)by;
+        if (is_explicit) o->explicit_counts += (uint32_t)by;
+        if ((last = o->counts == 0)) {
+            unlink_object(s, o);
+            for (uint32_t i = 0; i < o->n_subscribers; i++) future_complete(w, o->subscribers[i], NULL, NULL, 0);
+        }
+    }
+    pthread_mutex_unlock(&s->lock);
+    if (last) object_free(o);
+    return ok ? MANTA_OK : MANTA_ESTALE;
+}
+
+static void table_usage(size_t *out_objects, uint64_t *out_bytes)
+{
+    size_t n = 0;
+    for (int i = 0; i < SHARDS; i++) n += table.shards[i].count;
+    *out_objects = n;
+    *out_bytes = load_relaxed(&table.bytes);
+}
+
+const object_ops object_local_table = {"local table", table_start, table_stop, table_create, table_complete, table_view, table_subscribe, table_unsubscribe, table_count, table_usage};

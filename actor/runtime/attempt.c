@@ -1,0 +1,258 @@
+/*
+ * Calls and tasks with a time-out or retries: the caller's future U is completed once, by the answer of the current attempt I, by the time-out, or by a cancel.
+ *
+ * An attempt has a lock, because its three ends (answer, timer, cancel) come from different threads. It is freed when U is complete and neither a timer nor an
+ * inner future refers to it any more (references).
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "actor/runtime/internal.h"
+
+enum { RETRY_FIRST_MS = 10, RETRY_LONGEST_MS = 30000, RETRY_LIMIT = 1000 };
+
+typedef struct attempt {
+    wait_node node;          /* in the inner future; first */
+    pool_timer timeout, retry;
+    pthread_mutex_t lock;
+    int references;
+    bool done;               /* U is complete */
+    future *user, *inner;
+    uint64_t to;             /* 0: a task */
+    const manta_method *method;
+    manta_priority priority;
+    uint32_t retries_left;
+    uint64_t delay_ms, timeout_ms;
+    size_t extra_bytes;
+    _Alignas(16) unsigned char arguments[]; /* relocated */
+} attempt;
+
+static void start_inner(worker *w, attempt *t);
+
+/* Under the lock; true: the caller must free it after unlocking. */
+static bool drop_reference(attempt *t)
+{
+    return --t->references == 0;
+}
+
+static void unlock_and_drop(attempt *t)
+{
+    bool last = drop_reference(t);
+    pthread_mutex_unlock(&t->lock);
+    if (!last) return;
+    if (t->method->arguments.refs) refs_dropped(&t->method->arguments, t->arguments);
+    pthread_mutex_destroy(&t->lock);
+    base_free(t);
+}
+
+/* Under the lock: U is about to be completed by the caller. */
+static future *finish(attempt *t)
+{
+    t->done = true;
+    if (t->timeout.fire && pool_timer_cancel(&t->timeout)) t->references--;
+    if (t->retry.fire && pool_timer_cancel(&t->retry)) t->references--;
+    return t->user;
+}
+
+static void fail_user(worker *w, attempt *t, manta_status status, const char *text)
+{
+    future *u = finish(t);
+    future_fail_status(w, u, status, "%s", text);
+}
+
+static void cancel_inner(attempt *t)
+{
+    if (t->inner) (void)manta_cancel(future_handle(t->inner));
+}
+
+static void timed_out(worker *w, pool_timer *timer)
+{
+    attempt *t = (attempt *)(void *)((unsigned char *)timer - offsetof(attempt, timeout));
+    pthread_mutex_lock(&t->lock);
+    t->timeout.fire = NULL;
+    if (!t->done) {
+        char text[128];
+        snprintf(text, sizeof text, "%s.%s: no answer within %llu ms", t->method->owner, t->method->name, (unsigned long long)t->timeout_ms);
+        fail_user(w, t, MANTA_ETIMEDOUT, text);
+        cancel_inner(t);
+    }
+    unlock_and_drop(t);
+}
+
+static void retry_now(worker *w, pool_timer *timer)
+{
+    attempt *t = (attempt *)(void *)((unsigned char *)timer - offsetof(attempt, retry));
+    pthread_mutex_lock(&t->lock);
+    t->retry.fire = NULL;
+    if (!t->done) start_inner(w, t);
+    unlock_and_drop(t);
+}
+
+static bool may_retry(const attempt *t, const future *f)
+{
+    return f->kind == VALUE_ERROR && t->retries_left && manta_status_is_retryable(f->error->status) && !load_relaxed(&t->user->cancelled);
+}
+
+/* Under the lock: the inner future is ready. */
+static void take_answer(worker *w, attempt *t, future *f)
+{
+    t->inner = NULL;
+    if (t->done) value_discard(f);
+    else if (may_retry(t, f)) {
+        value_discard(f);
+        t->retries_left--;
+        t->references++;
+        t->retry.fire = retry_now;
+        pool_timer_start(w, &t->retry, deadline_after_ms(t->delay_ms));
+        t->delay_ms = t->delay_ms * 2 < RETRY_LONGEST_MS ? t->delay_ms * 2 : RETRY_LONGEST_MS;
+    } else {
+        future *u = finish(t);
+        u->kind = f->kind;
+        u->size = f->size;
+        memcpy(u->bytes, f->bytes, sizeof u->bytes);
+        future_signal(w, u);
+    }
+    future_free(w, f);
+}
+
+static void answered(worker *w, wait_node *node)
+{
+    attempt *t = (attempt *)(void *)node;
+    pthread_mutex_lock(&t->lock);
+    take_answer(w, t, t->inner);
+    unlock_and_drop(t);
+}
+
+static message *make_message(worker *w, attempt *t, future *f)
+{
+    message *m = message_make(w, t->method, t->arguments, t->extra_bytes);
+    if (m) m->reply = f;
+    return m;
+}
+
+static bool launch(worker *w, attempt *t, future *f)
+{
+    message *m = make_message(w, t, f);
+    if (!m) return false;
+    if (!t->to) {
+        if (task_spawn(w, m, t->priority, NULL)) return true;
+        message_free(w, m);
+        return false;
+    }
+    store_relaxed(&f->target, t->to);
+    message_post(w, t->to, m);
+    return true;
+}
+
+/* Under the lock. The node is attached before the call is made, so that its answer always finds it; the answer may even come within this call. */
+static void start_inner(worker *w, attempt *t)
+{
+    future *f = future_new(w);
+    if (f) {
+        t->inner = f;
+        t->references++;
+        pthread_mutex_unlock(&t->lock); /* delivering may complete at once, or suspend on a bounded mailbox */
+        bool ok = launch(w, t, f);
+        w = worker_self();
+        pthread_mutex_lock(&t->lock);
+        uintptr_t expected = FUTURE_PENDING;
+        if (ok && cas_seq(&f->state, &expected, (uintptr_t)&t->node | FUTURE_NODE)) return;
+        t->references--;
+        if (ok) {
+            take_answer(w, t, f);
+            return;
+        }
+        t->inner = NULL;
+        future_free(w, f);
+    }
+    if (!t->done) fail_user(w, t, MANTA_ENOMEM, "no memory for a call");
+}
+
+static manta_status check_options(const manta_options *o, const manta_method *method)
+{
+    if (o->size > sizeof *o) return error_set(MANTA_EINVAL, "%s: options.size is %zu, this library knows %zu bytes", method->name, o->size, sizeof *o);
+    if (o->max_retries > RETRY_LIMIT) return error_set(MANTA_EINVAL, "%s: options.max_retries is %u, at most %d", method->name, o->max_retries, RETRY_LIMIT);
+    if (o->priority < MANTA_PRIORITY_LOW || o->priority > MANTA_PRIORITY_HIGH) return error_set(MANTA_EINVAL, "%s: options.priority is %d", method->name, (int)o->priority);
+    return MANTA_OK;
+}
+
+static attempt *attempt_new(worker *w, const manta_options *o, const manta_method *method, const void *arguments, size_t extra_bytes)
+{
+    size_t head = (method->arguments.size + 15) & ~(size_t)15;
+    attempt *t = base_aligned_alloc(16, (sizeof *t + head + extra_bytes + 15) & ~(size_t)15);
+    future *u = t ? future_new(w) : NULL;
+    if (!u) {
+        base_free(t);
+        return NULL;
+    }
+    memset(t, 0, sizeof *t);
+    t->node.wake = answered;
+    pthread_mutex_init(&t->lock, NULL);
+    t->references = 1;
+    t->user = u;
+    t->method = method;
+    t->priority = o->priority;
+    t->retries_left = o->max_retries;
+    t->delay_ms = o->retry_delay_ms ? o->retry_delay_ms : RETRY_FIRST_MS;
+    t->timeout_ms = o->timeout_ms;
+    t->extra_bytes = extra_bytes;
+    memcpy(t->arguments, arguments, method->arguments.size);
+    unsigned char *at = t->arguments + head;
+    if (method->arguments.relocate) method->arguments.relocate(t->arguments, &at);
+    if (method->arguments.refs) refs_in_flight(&method->arguments, t->arguments);
+    return t;
+}
+
+future *attempt_start(worker *w, const manta_options *o, uint64_t to, const manta_method *method, const void *arguments, size_t extra_bytes)
+{
+    if (check_options(o, method)) return NULL;
+    attempt *t = attempt_new(w, o, method, arguments, extra_bytes);
+    if (!t) {
+        error_set(MANTA_ENOMEM, "%s: no memory for a call", method->name);
+        return NULL;
+    }
+    t->to = to;
+    future *u = t->user;
+    store_relaxed(&u->target, to);
+    u->method = method;
+    u->kind = VALUE_ATTEMPT; /* until it is complete the value is unused: the attempt is found there */
+    memcpy(u->bytes, &t, sizeof t);
+    pthread_mutex_lock(&t->lock);
+    if (t->timeout_ms) {
+        t->references++;
+        t->timeout.fire = timed_out;
+        pool_timer_start(w, &t->timeout, deadline_after_ms(t->timeout_ms));
+    }
+    start_inner(w, t);
+    unlock_and_drop(t);
+    return u;
+}
+
+/* U belongs to the caller, so it is not freed meanwhile; while it is not complete its attempt lives: the completer holds a reference over finish(). */
+bool attempt_cancel(future *u)
+{
+    if (load_acquire(&u->state) == FUTURE_READY || u->kind != VALUE_ATTEMPT) return false;
+    attempt *t;
+    memcpy(&t, u->bytes, sizeof t);
+    worker *w = worker_self();
+    pthread_mutex_lock(&t->lock);
+    t->references++;
+    if (!t->done) {
+        if (t->inner) cancel_inner(t);
+        else fail_user(w, t, MANTA_ECANCELLED, "cancelled before the next retry");
+    }
+    unlock_and_drop(t);
+    return true;
+}
+
+manta_future manta_call_with(const manta_options *o, manta_actor to, const manta_method *method, const void *arguments, size_t extra_bytes)
+{
+    if (!o || (!o->timeout_ms && !o->max_retries && o->size <= sizeof *o)) return manta_call_method(to, method, arguments, extra_bytes);
+    worker *w = worker_self();
+    if (to.id == 0) return manta_call_method(to, method, arguments, extra_bytes); /* fails with the reason */
+    future *f = w ? attempt_start(w, o, to.id, method, arguments, extra_bytes) : NULL;
+    if (!f) return (manta_future){0};
+    activation *act = activation_self();
+    if (act->actor || act->scope_depth) future_scope_add(act, f);
+    return future_handle(f);
+}

@@ -1,0 +1,132 @@
+#include "actor/runtime/config.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct setting {
+    const char *name;      /* workers: MANTA_WORKERS and --manta-workers */
+    size_t offset, bytes;
+    uint64_t least, most, fallback;
+} setting;
+
+#define SETTING(field, least, most, fallback) {#field, offsetof(manta_config, field), sizeof(((manta_config *)0)->field), least, most, fallback}
+static const setting settings[] = {
+    SETTING(workers, 0, 64, 0),
+    SETTING(seed, 0, UINT64_MAX, 0),
+    SETTING(stack_bytes, 0, 1 << 30, 65536),
+    SETTING(max_actors, 0, 16777216, 16777216),
+    SETTING(stop_timeout_ms, 0, UINT32_MAX, 5000),
+    SETTING(stuck_after_ms, 0, UINT32_MAX, 1000),
+    SETTING(trace, 0, 2, 0),
+    SETTING(trace_events, 0, 1 << 24, 65536),
+    SETTING(stash_limit, 0, UINT32_MAX, 1024),
+};
+enum { N_SETTINGS = sizeof settings / sizeof settings[0] };
+
+static uint64_t read_field(const manta_config *c, const setting *s)
+{
+    const unsigned char *at = (const unsigned char *)c + s->offset;
+    if (s->bytes == sizeof(uint64_t)) return *(const uint64_t *)(const void *)at;
+    return *(const uint32_t *)(const void *)at;
+}
+
+static void write_field(manta_config *c, const setting *s, uint64_t value)
+{
+    unsigned char *at = (unsigned char *)c + s->offset;
+    if (s->bytes == sizeof(uint64_t)) *(uint64_t *)(void *)at = value;
+    else *(uint32_t *)(void *)at = (uint32_t)value;
+}
+
+static bool parse(const setting *s, const char *source, const char *text, manta_config *out, char *error, size_t error_bytes)
+{
+    char *end;
+    errno = 0;
+    uint64_t value = strtoull(text, &end, 0);
+    if (errno || end == text || *end || text[0] == '-' || value < s->least || value > s->most) {
+        snprintf(error, error_bytes, "%s: \"%s\" is not a number from %llu to %llu", source, text, (unsigned long long)s->least, (unsigned long long)s->most);
+        return false;
+    }
+    write_field(out, s, value);
+    return true;
+}
+
+static bool from_environment(manta_config *out, char *error, size_t error_bytes)
+{
+    for (int i = 0; i < N_SETTINGS; i++) {
+        char name[64] = "MANTA_";
+        size_t n = strlen(name);
+        for (const char *c = settings[i].name; *c; c++) name[n++] = (char)toupper((unsigned char)*c);
+        name[n] = 0;
+        const char *text = getenv(name);
+        if (text && !parse(&settings[i], name, text, out, error, error_bytes)) return false;
+    }
+    return true;
+}
+
+static const char *argument_value(const char *argument, const char *name)
+{
+    while (*name && (*argument == *name || (*name == '_' && *argument == '-'))) argument++, name++;
+    return !*name && *argument == '=' ? argument + 1 : NULL;
+}
+
+static bool take_argument(const char *argument, manta_config *out, char *error, size_t error_bytes)
+{
+    const char *rest = argument + strlen("--manta-");
+    for (int i = 0; i < N_SETTINGS; i++) {
+        const char *value = argument_value(rest, settings[i].name);
+        if (value) return parse(&settings[i], argument, value, out, error, error_bytes);
+    }
+    snprintf(error, error_bytes, "%s: no such setting; there are --manta-workers, -seed, -stack-bytes, -max-actors, -stop-timeout-ms, -stuck-after-ms, -trace, "
+             "-trace-events and -stash-limit, each with =NUMBER", argument);
+    return false;
+}
+
+static bool from_arguments(int *argc, char **argv, manta_config *out, char *error, size_t error_bytes)
+{
+    int kept = 1;
+    for (int i = 1; i < *argc; i++) {
+        if (strcmp(argv[i], "--") == 0) { /* what follows is the program's */
+            while (i < *argc) argv[kept++] = argv[i++];
+            break;
+        }
+        if (strncmp(argv[i], "--manta-", 8) != 0) argv[kept++] = argv[i];
+        else if (!take_argument(argv[i], out, error, error_bytes)) return false;
+    }
+    if (kept < *argc) argv[kept] = NULL;
+    *argc = kept;
+    return true;
+}
+
+static bool from_given(const manta_config *given, manta_config *out, char *error, size_t error_bytes)
+{
+    if (given->size > sizeof *given) {
+        snprintf(error, error_bytes, "manta_config.size is %zu, this library knows %zu bytes", given->size, sizeof *given);
+        return false;
+    }
+    for (int i = 0; i < N_SETTINGS; i++) {
+        uint64_t value = read_field(given, &settings[i]);
+        if (value > settings[i].most) {
+            snprintf(error, error_bytes, "manta_config.%s: %llu is above %llu", settings[i].name, (unsigned long long)value, (unsigned long long)settings[i].most);
+            return false;
+        }
+        if (value) write_field(out, &settings[i], value);
+    }
+    out->on_report = given->on_report;
+    out->report_context = given->report_context;
+    return true;
+}
+
+bool config_resolve(const manta_config *given, int *argc, char ***argv, manta_config *out, char *error, size_t error_bytes)
+{
+    memset(out, 0, sizeof *out);
+    for (int i = 0; i < N_SETTINGS; i++) write_field(out, &settings[i], settings[i].fallback);
+    if (!from_environment(out, error, error_bytes)) return false;
+    if (given && !from_given(given, out, error, error_bytes)) return false;
+    if (argc && argv && *argv && !from_arguments(argc, *argv, out, error, error_bytes)) return false;
+    for (int i = 0; i < N_SETTINGS; i++) /* an explicit 0 means the default too */
+        if (!read_field(out, &settings[i])) write_field(out, &settings[i], settings[i].fallback);
+    return true;
+}

@@ -1,0 +1,13 @@
+/*
+ * Settings of a system: defaults, environment, arguments; each later one wins.
+ */
+#ifndef MANTA_RUNTIME_CONFIG_H
+#define MANTA_RUNTIME_CONFIG_H
+
+#include <manta/runtime.h>
+
+/* Fills *out from the environment, the --manta-* arguments (which are removed) and `given` (fields that are not 0 win over the environment). On a bad value writes one line
+ * naming it to error[] and returns false. argc, argv, given may be NULL. */
+bool config_resolve(const manta_config *given, int *argc, char ***argv, manta_config *out, char *error, size_t error_bytes);
+
+#endif

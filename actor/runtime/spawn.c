@@ -1,0 +1,253 @@
+/*
+ * Making actors: a slot, its state, its options, its first turn.
+ *
+ * A free slot's mailbox is at rest. Spawn takes it (a late message for the slot's former tenant may have it scheduled: then another slot is taken), fills in
+ * the actor, publishes the generation, and queues the first turn, which runs init before any message.
+ */
+#include <string.h>
+
+#include "actor/runtime/internal.h"
+#include "actor/runtime/names.h"
+#include "actor/runtime/turn.h"
+
+enum { ACTOR_LINK = offsetof(actor, inline_state), MAX_CONCURRENCY = 65535 };
+
+actor_extra *actor_extra_get(actor *a)
+{
+    if (a->extra) return a->extra;
+    actor_extra *x = base_calloc(1, sizeof *x);
+    if (!x) return NULL;
+    pthread_mutex_init(&x->room_lock, NULL);
+    return a->extra = x;
+}
+
+static void extra_free(actor_extra *x)
+{
+    base_free(x->name);
+    base_free(x->links.ids);
+    base_free(x->monitors.items);
+    base_free(x->watching.ids);
+    base_free(x->stash.items);
+    base_free(x->exit_waiters.items);
+    base_free(x->room_waiters.items);
+    pthread_mutex_destroy(&x->room_lock);
+    base_free(x);
+}
+
+/* Senders that wait for room in a bounded mailbox may still look at the record: such a slot keeps it for its next tenant. */
+static void extra_reset(actor *a)
+{
+    actor_extra *x = a->extra;
+    bool bounded = load_relaxed(&a->flags) & ACTOR_BOUNDED;
+    if (!x) return;
+    if (!bounded) {
+        extra_free(x);
+        a->extra = NULL;
+        return;
+    }
+    base_free(x->name);
+    x->name = NULL;
+    x->links.count = x->monitors.count = x->watching.count = x->exit_waiters.count = 0;
+    x->stash.count = x->stash.next = x->unstash_left = 0;
+    x->trap_exit = x->unstash = x->in_groups = false;
+    x->on_failure = MANTA_FAILURE_DEFAULT;
+    x->supervisor = NULL;
+    x->suspended = NULL;
+}
+
+actor *actor_new(worker *w)
+{
+    actor *busy = NULL, *a;
+    while ((a = slab_get(&actor_slab, &w->caches[ACTOR_CACHE], ACTOR_LINK)) && !mailbox_take(&a->box)) {
+        a->boot = (message *)(void *)busy;
+        busy = a;
+    }
+    while (busy) {
+        actor *next = (actor *)(void *)busy->boot;
+        busy->boot = NULL;
+        slab_put(&actor_slab, &w->caches[ACTOR_CACHE], busy, ACTOR_LINK);
+        busy = next;
+    }
+    if (!a) return NULL;
+    a->run.fiber = NULL;
+    a->run.sticky = 0;
+    a->run.priority = RUN_NORMAL;
+    store_relaxed(&a->run.home, 0);
+    a->behavior = NULL;
+    a->boot = NULL;
+    a->active = 0;
+    a->concurrency = 1;
+    store_relaxed(&a->blocked, 0);
+    store_relaxed(&a->handled, 0);
+    store_relaxed(&a->waiting, NULL);
+    store_relaxed(&a->flags, 0);
+    return a;
+}
+
+void actor_free(worker *w, actor *a)
+{
+    extra_reset(a);
+    a->cls = NULL;
+    store_relaxed(&a->flags, 0);
+    store_relaxed(&a->phase, PHASE_FREE);
+    slab_put(&actor_slab, &w->caches[ACTOR_CACHE], a, ACTOR_LINK);
+}
+
+static manta_status check_options(const manta_options *o, const manta_class *cls)
+{
+    if (o->size > sizeof *o) return error_set(MANTA_EINVAL, "%s_spawn: options.size is %zu, this library knows %zu bytes", cls->name, o->size, sizeof *o);
+    if (o->concurrency > MAX_CONCURRENCY) return error_set(MANTA_EINVAL, "%s_spawn: options.concurrency is %u, at most %d", cls->name, o->concurrency, MAX_CONCURRENCY);
+    if ((unsigned)o->overflow > MANTA_OVERFLOW_DROP_OLDEST) return error_set(MANTA_EINVAL, "%s_spawn: options.overflow is %d", cls->name, (int)o->overflow);
+    if ((unsigned)o->on_failure > MANTA_FAILURE_EXIT) return error_set(MANTA_EINVAL, "%s_spawn: options.on_failure is %d", cls->name, (int)o->on_failure);
+    return MANTA_OK;
+}
+
+static bool set_state(actor *a, manta_class *cls)
+{
+    a->cls = cls;
+    a->state = a->inline_state;
+    if (cls->state_size > LOCAL_INLINE_STATE) {
+        if (!(a->state = base_calloc(1, cls->state_size))) return false;
+        a->state_on_heap = 1;
+    } else memset(a->inline_state, 0, cls->state_size);
+    return true;
+}
+
+/* Settings beyond the plain case: needs the extra record. */
+static bool set_options(actor *a, const manta_class *cls, const manta_options *o)
+{
+    uint32_t limit = o && o->mailbox_limit ? o->mailbox_limit : cls->options.mailbox_limit;
+    uint32_t concurrency = o && o->concurrency ? o->concurrency : cls->options.concurrency;
+    if (!limit && concurrency <= 1 && !(o && (o->on_failure || o->trap_exit)) && !cls->options.trap_exit) return true;
+    actor_extra *x = actor_extra_get(a);
+    if (!x) return false;
+    a->concurrency = (uint16_t)(concurrency ? concurrency : 1);
+    x->on_failure = o ? o->on_failure : MANTA_FAILURE_DEFAULT;
+    x->trap_exit = (o && o->trap_exit) || cls->options.trap_exit;
+    if (!limit) return true;
+    x->limit = limit;
+    x->overflow = o && o->mailbox_limit ? o->overflow : cls->options.overflow;
+    store_relaxed(&x->queued, 0);
+    store_relaxed(&a->flags, ACTOR_BOUNDED);
+    return true;
+}
+
+/* Undoes a half-made actor whose generation was not published. */
+static void unmake(worker *w, actor *a)
+{
+    if (a->state_on_heap) base_free(a->state);
+    a->state_on_heap = 0;
+    if (a->boot) message_free(w, a->boot);
+    a->boot = NULL;
+    message *m;
+    do {
+        while ((m = mailbox_pop(w, &a->box, &a->end))) message_dead(w, (uint64_t)m->generation << 32 | actor_index(a), m, MANTA_EDEAD, NULL);
+    } while (!mailbox_try_rest(w, &a->box, &a->end));
+    actor_free(w, a);
+}
+
+static void publish(worker *w, actor *a, manta_class *cls)
+{
+    store_relaxed(&a->phase, PHASE_STARTING);
+    store_release(&a->generation, load_relaxed(&a->generation) + 1); /* odd: alive */
+    count_up(&local_of(w)->spawned, 1);
+    TRACE(1, w, TRACE_SPAWN, actor_id(a), cls->name, "");
+}
+
+static void begin(worker *w, actor *a)
+{
+    if (!a->boot) { /* nothing to run: at rest at once, unless a message came already */
+        store_relaxed(&a->phase, PHASE_LIVE);
+        if (mailbox_try_rest(w, &a->box, &a->end)) return;
+    }
+    worker_ready_spawned(w, &a->run);
+}
+
+static manta_status make(worker *w, actor *a, manta_class *cls, const manta_options *o, const void *arguments, size_t extra_bytes)
+{
+    activation *act = activation_of(w);
+    if (!set_state(a, cls) || !set_options(a, cls, o)) return MANTA_ENOMEM;
+    if (cls->init && !(a->boot = message_make(w, cls->init, arguments, extra_bytes))) return MANTA_ENOMEM;
+    if (o && o->link && act->actor && act->actor->cls && !relation_link_at_spawn(a, actor_id(act->actor))) return MANTA_ENOMEM;
+    return MANTA_OK;
+}
+
+manta_actor manta_spawn_class(const manta_options *options, manta_class *cls, const void *arguments, size_t extra_bytes)
+{
+    worker *w = worker_self();
+    int running = load_relaxed(&the_runtime.running);
+    if (!w || running != 1) {
+        error_set(MANTA_ESHUTDOWN, "%s_spawn: %s", cls->name, running == 2 ? "the system is shutting down" : "no system runs, call manta_init first");
+        return (manta_actor){0};
+    }
+    if (options && check_options(options, cls)) return (manta_actor){0};
+    actor *a = actor_new(w);
+    if (!a) {
+        error_set(MANTA_ELIMIT, "%s_spawn: no slot for another actor (max_actors %lu)", cls->name, (unsigned long)load_relaxed(&actor_slab.limit));
+        return (manta_actor){0};
+    }
+    uint64_t id = actor_index(a) | (uint64_t)(load_relaxed(&a->generation) + 1) << 32;
+    manta_status status = make(w, a, cls, options, arguments, extra_bytes);
+    if (status) error_set(status, "%s_spawn: no memory", cls->name);
+    else if (options && options->name && (status = names_claim(options->name, id)) == MANTA_OK && !(actor_extra_get(a) && (a->extra->name = base_strdup(options->name)))) {
+        names_release(options->name, id);
+        status = error_set(MANTA_ENOMEM, "%s_spawn: no memory", cls->name);
+    }
+    if (status) {
+        unmake(w, a);
+        return (manta_actor){0};
+    }
+    publish(w, a, cls);
+    begin(w, a);
+    return (manta_actor){id};
+}
+
+future *actor_started(worker *w, uint64_t id)
+{
+    future *f = future_new(w);
+    message *m = f ? message_new(w, 0) : NULL;
+    if (!m) {
+        if (f) future_free(w, f);
+        return NULL;
+    }
+    m->kind = KIND_WAKE;
+    m->method = NULL;
+    m->reply = f;
+    m->from = 0;
+    message_post(w, id, m);
+    return f;
+}
+
+bool manta_is_alive(manta_actor who)
+{
+    return actor_is(actor_slot(who.id), who.id);
+}
+
+manta_status manta_stop(manta_actor who)
+{
+    worker *w = worker_self();
+    message *m = w ? message_new(w, 0) : NULL;
+    if (!m) return error_set(MANTA_ENOMEM, "manta_stop: no memory");
+    actor *a = actor_slot(who.id);
+    if (!actor_is(a, who.id)) {
+        message_free(w, m);
+        return error_set(MANTA_EDEAD, "manta_stop: %s", manta_status_text(MANTA_EDEAD));
+    }
+    m->kind = KIND_STOP;
+    m->method = NULL;
+    m->reply = NULL;
+    m->from = 0;
+    m->generation = (uint32_t)(who.id >> 32);
+    message_deliver(w, a, m);
+    return MANTA_OK;
+}
+
+manta_status manta_kill(manta_actor who)
+{
+    actor *a = actor_slot(who.id);
+    worker *w = worker_self();
+    if (!w || !actor_is(a, who.id)) return error_set(MANTA_EDEAD, "manta_kill: %s", manta_status_text(MANTA_EDEAD));
+    atomic_fetch_or_explicit(&a->flags, ACTOR_KILL, memory_order_seq_cst);
+    actor_nudge(w, a);
+    return MANTA_OK;
+}

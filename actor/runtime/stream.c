@@ -1,0 +1,279 @@
+/*
+ * Streams: a bounded queue of values between a generator (a task) and its reader.
+ *
+ * The lock guards the queue; a side that waits leaves a future there as its event. The end (or the error) of the generator comes after its values. A stream is freed when
+ * both sides have let go.
+ */
+#include <string.h>
+
+#include "actor/runtime/internal.h"
+
+enum { STREAM_DEFAULT = 16, STREAM_LIMIT = 1 << 20, STREAM_TABLE = 1 << 20 };
+
+typedef struct item {
+    struct item *next;
+    block *value;
+} item;
+
+typedef struct stream {
+    pthread_mutex_t lock;
+    int references;
+    uint32_t slot, generation, limit, queued;
+    const manta_method *method;
+    item *head, *tail;
+    future *reader, *writer; /* events of a side that waits */
+    future *task;            /* of the generator's run, to cancel it */
+    bool ended, dropped;
+    manta_error *error;
+} stream;
+
+static pthread_mutex_t table_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct { stream **items; uint32_t *generations; uint32_t capacity, hint; } table;
+
+/* ---- handles ---- */
+
+static bool table_grow(void)
+{
+    uint32_t capacity = table.capacity ? table.capacity * 2 : 64;
+    stream **items = base_realloc(table.items, capacity * sizeof *items);
+    if (items) table.items = items;
+    uint32_t *generations = base_realloc(table.generations, capacity * sizeof *generations);
+    if (generations) table.generations = generations;
+    if (!items || !generations || capacity > STREAM_TABLE) return false;
+    for (uint32_t i = table.capacity; i < capacity; i++) {
+        table.items[i] = NULL;
+        table.generations[i] = 1;
+    }
+    table.capacity = capacity;
+    return true;
+}
+
+static bool table_add(stream *s)
+{
+    pthread_mutex_lock(&table_lock);
+    uint32_t i = table.hint;
+    while (i < table.capacity && table.items[i]) i++;
+    bool ok = i < table.capacity || table_grow();
+    if (ok) {
+        s->slot = i;
+        s->generation = table.generations[i];
+        table.items[i] = s;
+        table.hint = i + 1;
+    }
+    pthread_mutex_unlock(&table_lock);
+    return ok;
+}
+
+/* With a reference for the caller; NULL: stale. `take` makes the handle stale. */
+static stream *table_find(manta_stream handle, bool take)
+{
+    uint32_t slot = (uint32_t)handle.id, generation = (uint32_t)(handle.id >> 32);
+    pthread_mutex_lock(&table_lock);
+    stream *s = slot < table.capacity ? table.items[slot] : NULL;
+    if (s && s->generation != generation) s = NULL;
+    if (s && take) {
+        table.items[slot] = NULL;
+        if (++table.generations[slot] == 0) table.generations[slot] = 1;
+        if (slot < table.hint) table.hint = slot;
+    } else if (s) {
+        pthread_mutex_lock(&s->lock);
+        s->references++;
+        pthread_mutex_unlock(&s->lock);
+    }
+    pthread_mutex_unlock(&table_lock);
+    return s;
+}
+
+/* ---- the queue ---- */
+
+static void items_free(item *i)
+{
+    while (i) {
+        item *next = i->next;
+        base_free(i->value);
+        base_free(i);
+        i = next;
+    }
+}
+
+static void unlock_and_drop(stream *s)
+{
+    bool last = --s->references == 0;
+    pthread_mutex_unlock(&s->lock);
+    if (!last) return;
+    items_free(s->head);
+    error_free(s->error);
+    pthread_mutex_destroy(&s->lock);
+    base_free(s);
+}
+
+static void wake(worker *w, future **event)
+{
+    future *f = *event;
+    *event = NULL;
+    if (f) future_complete(w, f, NULL, NULL, 0);
+}
+
+/* Under the lock, which is given up meanwhile. */
+static manta_status wait_for(stream *s, future **event)
+{
+    future *f = future_new(worker_self());
+    if (!f) return MANTA_ENOMEM;
+    *event = f;
+    pthread_mutex_unlock(&s->lock);
+    manta_status status = future_await(f, OS_FOREVER, "stream");
+    pthread_mutex_lock(&s->lock);
+    worker *w = worker_self();
+    if (*event == f) *event = NULL;
+    if (status) future_drop(w, f);
+    else future_free(w, f);
+    return status;
+}
+
+static item *item_new(const manta_method *method, const void *value, size_t size_bytes, size_t extra_bytes)
+{
+    size_t head = (size_bytes + 15) & ~(size_t)15;
+    item *i = base_alloc(sizeof *i);
+    block *b = i ? block_new(head + extra_bytes) : NULL;
+    if (!b) {
+        base_free(i);
+        return NULL;
+    }
+    memcpy(b->bytes, value, size_bytes);
+    unsigned char *at = b->bytes + head;
+    if (method->result.relocate) method->result.relocate(b->bytes, &at);
+    *i = (item){NULL, b};
+    return i;
+}
+
+manta_status manta_yield_value(const char *type_name, const void *value, size_t size_bytes, size_t extra_bytes)
+{
+    activation *act = activation_self();
+    stream *s = act && act->actor ? act->stream : NULL;
+    size_t n = strlen(type_name);
+    if (!s || strncmp(s->method->signature, type_name, n) != 0 || s->method->signature[n] != '(') {
+        manta_fail(MANTA_ECONTEXT, "manta_yield: only a generator of %s may call it", type_name);
+        return MANTA_ECONTEXT;
+    }
+    item *i = item_new(s->method, value, size_bytes, extra_bytes);
+    if (!i) return error_set(MANTA_ENOMEM, "manta_yield: no memory");
+    manta_status status = MANTA_OK;
+    pthread_mutex_lock(&s->lock);
+    while (!status && !s->dropped && s->queued >= s->limit) status = wait_for(s, &s->writer);
+    if (!status && s->dropped) status = MANTA_ECANCELLED;
+    if (!status) {
+        if (s->tail) s->tail->next = i;
+        else s->head = i;
+        s->tail = i;
+        s->queued++;
+        wake(worker_self(), &s->reader);
+    }
+    pthread_mutex_unlock(&s->lock);
+    if (!status) return MANTA_OK;
+    items_free(i);
+    return error_set(status, "manta_yield: %s", manta_status_text(status));
+}
+
+void stream_finish(worker *w, struct stream *s, const manta_error *error)
+{
+    pthread_mutex_lock(&s->lock);
+    s->ended = true;
+    if (error) s->error = error_copy(error);
+    wake(w, &s->reader);
+    unlock_and_drop(s);
+}
+
+static manta_status take_item(stream *s, void *out, size_t size_bytes)
+{
+    item *i = s->head;
+    if (size_bytes != s->method->result.size) return MANTA_ETYPE;
+    s->head = i->next;
+    if (!s->head) s->tail = NULL;
+    s->queued--;
+    memcpy(out, i->value->bytes, size_bytes);
+    scope_add_block(activation_self(), i->value);
+    base_free(i);
+    wake(worker_self(), &s->writer);
+    return MANTA_OK;
+}
+
+manta_status manta_next_value(manta_stream handle, void *out, size_t size_bytes)
+{
+    stream *s = table_find(handle, false);
+    if (!s) return error_set(MANTA_ESTALE, "manta_next: the stream was released");
+    manta_status status = MANTA_OK;
+    manta_error *error = NULL;
+    pthread_mutex_lock(&s->lock);
+    while (!status && !s->head && !s->ended) status = s->reader ? MANTA_EEXIST : wait_for(s, &s->reader);
+    if (!status && s->head) status = take_item(s, out, size_bytes);
+    else if (!status && s->error) error = error_copy(s->error);
+    else if (!status) status = MANTA_EEND;
+    unlock_and_drop(s);
+    if (error) return error_set_last(error);
+    return status ? error_set(status, "manta_next: %s", manta_status_text(status)) : MANTA_OK;
+}
+
+manta_status manta_stream_release(manta_stream handle)
+{
+    stream *s = table_find(handle, true);
+    if (!s) return error_set(MANTA_ESTALE, "manta_stream_release: the stream was released before");
+    worker *w = worker_self();
+    pthread_mutex_lock(&s->lock);
+    s->dropped = true;
+    items_free(s->head);
+    s->head = s->tail = NULL;
+    s->queued = 0;
+    wake(w, &s->writer);
+    wake(w, &s->reader);
+    unlock_and_drop(s);
+    return MANTA_OK;
+}
+
+/* ---- starting ---- */
+
+static stream *stream_new(const manta_options *o, const manta_method *task)
+{
+    uint32_t limit = o && o->stream_limit ? o->stream_limit : STREAM_DEFAULT;
+    stream *s = base_calloc(1, sizeof *s);
+    if (!s) return NULL;
+    pthread_mutex_init(&s->lock, NULL);
+    s->references = 2; /* the table and the generator */
+    s->limit = limit < STREAM_LIMIT ? limit : STREAM_LIMIT;
+    s->method = task;
+    if (table_add(s)) return s;
+    base_free(s);
+    return NULL;
+}
+
+manta_stream manta_generate(const manta_options *o, const manta_method *task, const void *arguments, size_t extra_bytes)
+{
+    worker *w = worker_self();
+    if (!w || load_relaxed(&the_runtime.running) != 1) {
+        error_set(MANTA_ESHUTDOWN, "%s_start: no system runs", task->name);
+        return (manta_stream){0};
+    }
+    stream *s = stream_new(o, task);
+    message *m = s ? message_make(w, task, arguments, extra_bytes) : NULL;
+    manta_stream handle = {s ? (uint64_t)s->generation << 32 | s->slot : 0};
+    if (m && task_spawn(w, m, o ? o->priority : MANTA_PRIORITY_NORMAL, s)) return handle;
+    if (m) message_free(w, m);
+    if (s) {
+        stream_finish(w, s, NULL);
+        (void)manta_stream_release(handle);
+    }
+    error_set(MANTA_ENOMEM, "%s_start: no memory or no slot", task->name);
+    return (manta_stream){0};
+}
+
+void streams_stop(void)
+{
+    for (uint32_t i = 0;; i++) {
+        pthread_mutex_lock(&table_lock);
+        bool end = i >= table.capacity;
+        stream *s = end ? NULL : table.items[i];
+        manta_stream handle = {s ? (uint64_t)s->generation << 32 | i : 0};
+        pthread_mutex_unlock(&table_lock);
+        if (end) return;
+        if (s) (void)manta_stream_release(handle);
+    }
+}

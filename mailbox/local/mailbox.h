@@ -1,0 +1,84 @@
+/*
+ * The mailbox of an actor: an exchange-only MPSC list (Vyukov) with its stub inside and an "unscheduled" bit in the head.
+ *
+ * Any thread pushes; one owner at a time pops. The owner gives the mailbox up with mailbox_try_rest; the push that finds it at rest (bit 0 of head set) gets
+ * true and must schedule the owner. An idle mailbox holds no message node.
+ * 1. From tail over next every message is reached, except past a push in flight (exchange done, link not yet): then pop says NULL and try_rest says no.
+ * 2. After try_rest said yes the caller owns nothing of the mailbox any more.
+ * 3. The message that pop returned is freed by the next pop or try_rest: it serves as the list's stub meanwhile.
+ */
+#ifndef MANTA_MAILBOX_H
+#define MANTA_MAILBOX_H
+
+#include "mailbox/local/message.h"
+
+typedef struct mailbox {
+    _Alignas(16) _Atomic(message *) stub; /* looks like the `next` of a message */
+    _Atomic uintptr_t head;               /* last pushed; bit 0: at rest. Senders write */
+} mailbox;
+
+/* The consumer's end lives apart from the senders' line. */
+typedef struct mailbox_end {
+    message *tail;
+} mailbox_end;
+
+static inline message *mailbox_stub(mailbox *b) { return (message *)(void *)&b->stub; }
+
+/* An empty mailbox at rest. */
+static inline void mailbox_init(mailbox *b, mailbox_end *e)
+{
+    store_relaxed(&b->stub, NULL);
+    e->tail = mailbox_stub(b);
+    store_relaxed(&b->head, (uintptr_t)mailbox_stub(b) | 1);
+}
+
+/* True: it was at rest, the caller must schedule its owner. */
+static inline bool mailbox_push(mailbox *b, message *m)
+{
+    store_relaxed(&m->next, NULL);
+    uintptr_t before = exchange_acq_rel(&b->head, (uintptr_t)m);
+    message *last = (message *)(before & ~(uintptr_t)1);
+    store_release(&last->next, m); /* pairs with mailbox_pop's load */
+    return before & 1;
+}
+
+/* The next message, or NULL: empty or a push is in flight. Frees the one before. */
+static inline message *mailbox_pop(worker *w, mailbox *b, mailbox_end *e)
+{
+    message *tail = e->tail, *next = load_acquire(&tail->next);
+    if (!next) return NULL;
+    e->tail = next;
+    if (tail != mailbox_stub(b)) message_free(w, tail);
+    return next;
+}
+
+/* Owner, after pop said NULL: gives the mailbox up. False: something arrived, go on. */
+static inline bool mailbox_try_rest(worker *w, mailbox *b, mailbox_end *e)
+{
+    message *tail = e->tail;
+    uintptr_t expected = (uintptr_t)tail;
+    if (load_relaxed(&b->head) != expected) return false;
+    if (tail == mailbox_stub(b)) return cas_seq(&b->head, &expected, expected | 1);
+    store_relaxed(&b->stub, NULL);
+    e->tail = mailbox_stub(b); /* before the exchange: after it the mailbox is not ours */
+    if (cas_seq(&b->head, &expected, (uintptr_t)mailbox_stub(b) | 1)) {
+        message_free(w, tail);
+        return true;
+    }
+    e->tail = tail;
+    return false;
+}
+
+/* Takes a mailbox at rest: true: the caller is its owner now. */
+static inline bool mailbox_take(mailbox *b)
+{
+    uintptr_t expected = (uintptr_t)mailbox_stub(b) | 1;
+    return load_seq(&b->head) == expected && cas_seq(&b->head, &expected, (uintptr_t)mailbox_stub(b));
+}
+
+static inline bool mailbox_is_at_rest(mailbox *b) { return load_relaxed(&b->head) & 1; }
+
+/* Messages not yet popped, at most `most`, counted by anybody: exact while the owner does not pop meanwhile (nodes are type-stable). */
+size_t mailbox_count(mailbox *b, const mailbox_end *e, size_t most);
+
+#endif
