@@ -12,9 +12,9 @@
 enum { ACCOUNTS = 8, TRANSFERS = 1000, START = 100 };
 
 MANTA_ACTOR(Account, int64_t balance;)
-MANTA_METHOD(Account, init, void, (int64_t, balance))    { self->balance = balance; }
-MANTA_METHOD(Account, balance, int64_t)                  { return self->balance; }
-MANTA_METHOD(Account, deposit, void, (int64_t, amount))  { self->balance += amount; }
+MANTA_METHOD(Account, init, void, (int64_t, balance)) { self->balance = balance; }
+MANTA_METHOD(Account, balance, int64_t) { return self->balance; }
+MANTA_METHOD(Account, deposit, void, (int64_t, amount)) { self->balance += amount; }
 MANTA_METHOD(Account, withdraw, void, (int64_t, amount))
 {
     if (amount <= 0) manta_fail(MANTA_EINVAL, "the amount must be positive, got %" PRId64, amount);

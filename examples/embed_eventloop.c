@@ -59,7 +59,8 @@ int main(int argc, char **argv)
 {
     manta_t *m = manta_init(&argc, &argv);
     if (!m) return 1;
-    program p = {.epoll = epoll_create1(EPOLL_CLOEXEC), .timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC), .event = eventfd(0, EFD_CLOEXEC)};
+    program p = {
+        .epoll = epoll_create1(EPOLL_CLOEXEC), .timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC), .event = eventfd(0, EFD_CLOEXEC)};
     struct itimerspec each_5_ms = {{0, 5000000}, {0, 5000000}};
     if (!watch(&p, p.timer) || !watch(&p, p.event) || timerfd_settime(p.timer, 0, &each_5_ms, NULL) != 0) return 1;
 

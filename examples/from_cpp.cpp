@@ -11,7 +11,8 @@
 
 #include <manta/manta.h>
 
-#pragma GCC diagnostic ignored "-Wmissing-field-initializers" /* g++ -Wextra minds that (.on_stop = ...) leaves the other class options out */
+/* g++ -Wextra minds that (.on_stop = ...) leaves the other class options out. */
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
 
 using Table = std::map<std::string, int64_t>;
 
@@ -33,7 +34,8 @@ int main(int argc, char **argv)
 
     Words_ref words = Words_spawn();
     for (const char *word : {"to", "be", "or", "not", "to", "be"}) manta_await(Words_add(words, manta_str_of(word)));
-    std::printf("%" PRIu64 " words, \"to\" %" PRId64 " times\n", manta_await(Words_size(words)), manta_await(Words_add(words, manta_str_of("to"))));
+    std::printf(
+        "%" PRIu64 " words, \"to\" %" PRId64 " times\n", manta_await(Words_size(words)), manta_await(Words_add(words, manta_str_of("to"))));
 
     int64_t value = 0;
     if (manta_get(cube_submit(3), &value) == MANTA_OK) std::printf("%" PRId64 "\n", value);

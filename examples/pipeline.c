@@ -67,6 +67,7 @@ int main(int argc, char **argv)
     printf("%" PRId64 " lines, %" PRId64 " words\n", t.lines, t.words);
 
     manta_stats stats;
-    if (manta_read_stats(&stats) == MANTA_OK) fprintf(stderr, "%" PRIu64 " suspensions, %" PRIu64 " dropped\n", stats.suspensions, stats.dropped);
+    if (manta_read_stats(&stats) == MANTA_OK)
+        fprintf(stderr, "%" PRIu64 " suspensions, %" PRIu64 " dropped\n", stats.suspensions, stats.dropped);
     return manta_shutdown(m) == MANTA_OK ? 0 : 1;
 }

@@ -11,7 +11,7 @@
 
 MANTA_ACTOR(Counter, int64_t value;)
 
-MANTA_METHOD(Counter, init, void, (int64_t, start))      { self->value = start; }
+MANTA_METHOD(Counter, init, void, (int64_t, start)) { self->value = start; }
 MANTA_METHOD(Counter, increment, int64_t, (int64_t, by)) { return self->value += by; }
 MANTA_CLASS(Counter, init, increment)
 

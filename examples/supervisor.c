@@ -44,9 +44,12 @@ int main(int argc, char **argv)
     manta_t *m = manta_init(&argc, &argv);
     if (!m) return 1;
 
-    manta_child_spec child = Divider_child(MANTA_CHILD(.id = "divider", .restart = MANTA_PERMANENT, .spawn = MANTA_OPTIONS(.name = "divider")));
+    manta_child_spec child =
+        Divider_child(MANTA_CHILD(.id = "divider", .restart = MANTA_PERMANENT, .spawn = MANTA_OPTIONS(.name = "divider")));
     manta_actor supervisor;
-    if (manta_supervisor_start(MANTA_SUPERVISOR(.strategy = MANTA_ONE_FOR_ONE, .intensity = 3, .period_ms = 10000), &child, 1, &supervisor) != MANTA_OK) return 1;
+    if (manta_supervisor_start(
+            MANTA_SUPERVISOR(.strategy = MANTA_ONE_FOR_ONE, .intensity = 3, .period_ms = 10000), &child, 1, &supervisor) != MANTA_OK)
+        return 1;
 
     divide(supervisor, 84, 2);
     divide(supervisor, 9, 3);
@@ -54,8 +57,10 @@ int main(int argc, char **argv)
     divide(supervisor, 30, 5);
     manta_child_info info;
     size_t count;
-    if (manta_supervisor_children(supervisor, &info, 1, &count) == MANTA_OK) printf("%s was restarted %" PRIu32 " time\n", info.id, info.restarts);
+    if (manta_supervisor_children(supervisor, &info, 1, &count) == MANTA_OK)
+        printf("%s was restarted %" PRIu32 " time\n", info.id, info.restarts);
     manta_actor named;
-    if (manta_lookup("divider", &named) == MANTA_OK) printf("calls since then: %" PRId64 "\n", manta_await(Divider_calls(Divider_ref_of(named))));
+    if (manta_lookup("divider", &named) == MANTA_OK)
+        printf("calls since then: %" PRId64 "\n", manta_await(Divider_calls(Divider_ref_of(named))));
     return manta_shutdown(m) == MANTA_OK ? 0 : 1;
 }

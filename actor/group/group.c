@@ -125,25 +125,13 @@ static void table_clear(string_table *table)
     pthread_mutex_unlock(&lock);
 }
 
-void groups_stop(void)
-{
-    table_clear(&groups);
-}
+void groups_stop(void) { table_clear(&groups); }
 
-void topics_stop(void)
-{
-    table_clear(&topics);
-}
+void topics_stop(void) { table_clear(&topics); }
 
-manta_status manta_group_join(const char *name, manta_actor who)
-{
-    return join(&groups, "manta_group_join", name, (member){who.id, NULL});
-}
+manta_status manta_group_join(const char *name, manta_actor who) { return join(&groups, "manta_group_join", name, (member){who.id, NULL}); }
 
-manta_status manta_group_leave(const char *name, manta_actor who)
-{
-    return leave(&groups, "manta_group_leave", name, who.id);
-}
+manta_status manta_group_leave(const char *name, manta_actor who) { return leave(&groups, "manta_group_leave", name, who.id); }
 
 manta_status manta_group_members(const char *name, manta_actor *out, size_t capacity, size_t *out_count)
 {
@@ -165,7 +153,8 @@ static bool only_argument_is(const manta_method *method, const char *type, size_
     const char *open = strchr(method->signature, '(');
     if (!open) return false;
     const char *comma = strchr(++open, ','), *space = strchr(open, ' ');
-    return comma && space && space < comma && strcmp(comma, ",)") == 0 && (!type || ((size_t)(space - open) == type_bytes && memcmp(open, type, type_bytes) == 0));
+    return comma && space && space < comma && strcmp(comma, ",)") == 0 &&
+           (!type || ((size_t)(space - open) == type_bytes && memcmp(open, type, type_bytes) == 0));
 }
 
 static activation *in_actor(void)
@@ -179,7 +168,8 @@ manta_status manta_subscribe_method(const char *topic, const manta_method *metho
     activation *act = in_actor();
     if (!act) return error_set(MANTA_ECONTEXT, "manta_subscribe: only a method of an actor may call it");
     if (method->cls != act->actor->cls || !only_argument_is(method, NULL, 0))
-        return error_set(MANTA_ETYPE, "manta_subscribe: %s.%s must be a method of %s with one argument", method->owner, method->name, act->actor->cls->name);
+        return error_set(MANTA_ETYPE, "manta_subscribe: %s.%s must be a method of %s with one argument", method->owner, method->name,
+            act->actor->cls->name);
     return join(&topics, "manta_subscribe", topic, (member){actor_id(act->actor), method});
 }
 
@@ -202,7 +192,8 @@ static bool members_copy(const char *topic, member **out, size_t *out_count)
     return *out || !*out_count;
 }
 
-manta_status manta_publish_value(const char *topic, const char *type_name, const void *value, size_t size_bytes, size_t extra_bytes, size_t *out_count)
+manta_status manta_publish_value(
+    const char *topic, const char *type_name, const void *value, size_t size_bytes, size_t extra_bytes, size_t *out_count)
 {
     manta_status status = name_check("manta_publish", topic);
     member *members;

@@ -12,7 +12,8 @@ struct manta_pool {
 
 manta_status manta_pool_new(const manta_actor *actors, size_t count, manta_pool_policy policy, manta_pool **out)
 {
-    if (!actors || count == 0 || count > POOL_LIMIT) return error_set(MANTA_EINVAL, "manta_pool_new: %zu actors, must be 1 to %d", count, POOL_LIMIT);
+    if (!actors || count == 0 || count > POOL_LIMIT)
+        return error_set(MANTA_EINVAL, "manta_pool_new: %zu actors, must be 1 to %d", count, POOL_LIMIT);
     if ((unsigned)policy > MANTA_POOL_LEAST_QUEUED) return error_set(MANTA_EINVAL, "manta_pool_new: policy %d", (int)policy);
     manta_pool *p = base_calloc(1, sizeof *p + count * sizeof *actors);
     if (!p) return error_set(MANTA_ENOMEM, "manta_pool_new: no memory");

@@ -109,12 +109,21 @@ manta_status manta_read_stats(manta_stats *out)
     sums s = sums_now();
     size_t fibers, pooled;
     fiber_count(&fibers, &pooled);
-    *out = (manta_stats){
-        .actors_alive = s.spawned > s.exited ? s.spawned - s.exited : 0, .actors_spawned = s.spawned, .actors_exited = s.exited,
-        .messages_handled = pool_sum(offsetof(worker, messages)), .dead_letters = s.dead_letters, .failures = s.failures, .dropped = s.dropped,
-        .steals = pool_sum(offsetof(worker, steals)), .parks = pool_sum(offsetof(worker, parks)), .wakes = pool_sum(offsetof(worker, wakes)),
-        .suspensions = pool_sum(offsetof(worker, switches)), .fibers = fibers, .messages_allocated = slab_records_out(&message_slab),
-        .futures_allocated = slab_records_out(&future_slab), .workers = (uint32_t)the_pool.workers};
+    *out = (manta_stats){.actors_alive = s.spawned > s.exited ? s.spawned - s.exited : 0,
+        .actors_spawned = s.spawned,
+        .actors_exited = s.exited,
+        .messages_handled = pool_sum(offsetof(worker, messages)),
+        .dead_letters = s.dead_letters,
+        .failures = s.failures,
+        .dropped = s.dropped,
+        .steals = pool_sum(offsetof(worker, steals)),
+        .parks = pool_sum(offsetof(worker, parks)),
+        .wakes = pool_sum(offsetof(worker, wakes)),
+        .suspensions = pool_sum(offsetof(worker, switches)),
+        .fibers = fibers,
+        .messages_allocated = slab_records_out(&message_slab),
+        .futures_allocated = slab_records_out(&future_slab),
+        .workers = (uint32_t)the_pool.workers};
     return MANTA_OK;
 }
 
@@ -170,7 +179,8 @@ manta_status manta_method_counters(manta_method_stats *out, size_t capacity, siz
 void dead_letter_note(uint64_t to, uint64_t from, const manta_method *method)
 {
     pthread_mutex_lock(&letters.lock);
-    letters.items[letters.count++ % DEAD_LETTERS] = (manta_dead_letter){{to}, {from}, method ? method->owner : "", method ? method->name : ""};
+    letters.items[letters.count++ % DEAD_LETTERS] =
+        (manta_dead_letter){{to}, {from}, method ? method->owner : "", method ? method->name : ""};
     pthread_mutex_unlock(&letters.lock);
 }
 

@@ -60,7 +60,7 @@ static bool graph_add(graph *g, const edge *e)
 
 static int by_slot(const void *key, const void *item)
 {
-    uint32_t x = (uint32_t)*(const uint64_t *)key, y = (uint32_t)((const edge *)item)->id;
+    uint32_t x = (uint32_t) * (const uint64_t *)key, y = (uint32_t)((const edge *)item)->id;
     return (x > y) - (x < y);
 }
 
@@ -114,15 +114,10 @@ static uint32_t graph_next_cycle(graph *g, uint32_t *cursor)
     return NO_EDGE;
 }
 
-static bool is_up(void)
-{
-    return load_seq(&the_runtime.running) != 0 && actor_slab.base;
-}
-
 manta_status manta_find_wait_cycle(manta_actor *out, size_t capacity, size_t *out_count)
 {
     if (!out_count || (!out && capacity)) return error_set(MANTA_EINVAL, "manta_find_wait_cycle: out or out_count is NULL");
-    if (!is_up()) return error_set(MANTA_ESHUTDOWN, "manta_find_wait_cycle: no system runs");
+    if (!inspect_is_up()) return error_set(MANTA_ESHUTDOWN, "manta_find_wait_cycle: no system runs");
     graph g = {0};
     uint32_t cursor = 0;
     if (!graph_read(&g)) {
@@ -132,9 +127,9 @@ manta_status manta_find_wait_cycle(manta_actor *out, size_t capacity, size_t *ou
     uint32_t start = graph_next_cycle(&g, &cursor), i = start;
     size_t count = 0;
     if (start != NO_EDGE) do {
-        if (count < capacity) out[count].id = g.edges[i].id;
-        count++;
-    } while ((i = g.edges[i].next) != start);
+            if (count < capacity) out[count].id = g.edges[i].id;
+            count++;
+        } while ((i = g.edges[i].next) != start);
     base_free(g.edges);
     *out_count = count;
     return MANTA_OK;
@@ -170,7 +165,9 @@ static uint64_t cycle_text(const graph *g, uint32_t start, char *out, size_t out
         bool ok = actor_view_read((uint32_t)e->id, &v);
         hash = hash * UINT64_C(0x9E3779B97F4A7C15) + e->id;
         if (ok) hash += hash_string(view_method(&v));
-        if (n < out_bytes) n += (size_t)snprintf(out + n, out_bytes - n, "%s#%u.%s -> ", ok ? view_class(&v) : "?", (uint32_t)e->id, ok ? view_method(&v) : "?");
+        if (n < out_bytes)
+            n += (size_t)snprintf(
+                out + n, out_bytes - n, "%s#%u.%s -> ", ok ? view_class(&v) : "?", (uint32_t)e->id, ok ? view_method(&v) : "?");
     } while ((i = g->edges[i].next) != start);
     actor_view v;
     if (n >= out_bytes) memcpy(out + out_bytes - 4, "...", 4);
@@ -193,7 +190,7 @@ size_t inspect_report_cycles(void)
     graph g = {0};
     uint32_t cursor = 0, start;
     size_t count = 0;
-    if (is_up() && graph_read(&g)) {
+    if (inspect_is_up() && graph_read(&g)) {
         while ((start = graph_next_cycle(&g, &cursor)) != NO_EDGE) {
             char line[LINE_BYTES];
             uint64_t hash = cycle_text(&g, start, line, sizeof line);

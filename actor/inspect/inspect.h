@@ -35,16 +35,18 @@ static inline uint64_t inspect_clock_age_ns(uint64_t then)
 
 /* ---- between the files of actor/inspect ---- */
 
+static inline bool inspect_is_up(void) { return load_seq(&the_runtime.running) != 0 && actor_slab.base; }
+
 /* What one look at a slot showed. */
 typedef struct actor_view {
     uint64_t id;
     actor *actor;
-    const manta_class *cls;        /* NULL: a task */
-    const manta_method *method;    /* of the handler that runs or waits, or NULL */
-    const activation *act;         /* that handler's, or NULL */
+    const manta_class *cls;     /* NULL: a task */
+    const manta_method *method; /* of the handler that runs or waits, or NULL */
+    const activation *act;      /* that handler's, or NULL */
     manta_actor_state state;
-    int worker;                    /* RUNNING: on which; else -1 */
-    const char *wait_kind;         /* WAITING */
+    int worker;            /* RUNNING: on which; else -1 */
+    const char *wait_kind; /* WAITING */
     uint64_t wait_target, handled;
 } actor_view;
 

@@ -11,11 +11,6 @@
 
 enum { COUNTED_MESSAGES = 100000 };
 
-static bool is_up(void)
-{
-    return load_seq(&the_runtime.running) != 0 && actor_slab.base;
-}
-
 static uint64_t slots_used(void)
 {
     uint64_t used = load_acquire(&actor_slab.used);
@@ -31,8 +26,13 @@ static uint64_t age_ns(const actor_view *v)
 
 static void describe(const actor_view *v, manta_actor_info *out)
 {
-    *out = (manta_actor_info){.actor = {v->id}, .class_name = view_class(v), .state = v->state, .method = view_method(v), .handled = v->handled,
-                              .waits_for = v->wait_kind, .waits_for_actor = {v->wait_target}};
+    *out = (manta_actor_info){.actor = {v->id},
+        .class_name = view_class(v),
+        .state = v->state,
+        .method = view_method(v),
+        .handled = v->handled,
+        .waits_for = v->wait_kind,
+        .waits_for_actor = {v->wait_target}};
     if (!mailbox_is_at_rest(&v->actor->box)) out->queue_length = mailbox_count(&v->actor->box, &v->actor->end, COUNTED_MESSAGES);
     out->message_age_ns = age_ns(v);
     names_find(v->id, out->name);
@@ -41,7 +41,7 @@ static void describe(const actor_view *v, manta_actor_info *out)
 manta_status manta_list_actors(manta_actor_info *out, size_t capacity, size_t *out_count)
 {
     if (!out_count || (!out && capacity)) return error_set(MANTA_EINVAL, "manta_list_actors: out or out_count is NULL");
-    if (!is_up()) return error_set(MANTA_ESHUTDOWN, "manta_list_actors: no system runs");
+    if (!inspect_is_up()) return error_set(MANTA_ESHUTDOWN, "manta_list_actors: no system runs");
     size_t count = 0;
     for (uint64_t i = 0, used = slots_used(); i < used; i++) {
         actor_view v;
@@ -56,7 +56,7 @@ manta_status manta_list_actors(manta_actor_info *out, size_t capacity, size_t *o
 manta_status manta_actor_describe(manta_actor who, manta_actor_info *out)
 {
     if (!out) return error_set(MANTA_EINVAL, "manta_actor_describe: out is NULL");
-    actor *a = is_up() ? actor_slot(who.id) : NULL;
+    actor *a = inspect_is_up() ? actor_slot(who.id) : NULL;
     actor_view v;
     if (!actor_is(a, who.id) || !actor_view_read((uint32_t)who.id, &v) || v.id != who.id)
         return error_set(MANTA_EDEAD, "manta_actor_describe: %s", manta_status_text(MANTA_EDEAD));
@@ -82,15 +82,15 @@ static bool print_one(int fd, const manta_actor_info *a)
     char line[512], target[32] = "", age[48] = "";
     if (a->waits_for_actor.id) snprintf(target, sizeof target, " of #%u", (uint32_t)a->waits_for_actor.id);
     if (a->message_age_ns) snprintf(age, sizeof age, " since %" PRIu64 " ms", a->message_age_ns / OS_NS_PER_MS);
-    int n = snprintf(line, sizeof line, "%s#%u%s%s %s%s%s%s%s%s%s, %" PRIu64 " queued, %" PRIu64 " handled\n", a->class_name, (uint32_t)a->actor.id, a->name[0] ? " " : "",
-                     a->name, states[a->state], a->method[0] ? " in " : "", a->method, a->waits_for[0] ? " for " : "", a->waits_for, target, age, a->queue_length,
-                     a->handled);
+    int n = snprintf(line, sizeof line, "%s#%u%s%s %s%s%s%s%s%s%s, %" PRIu64 " queued, %" PRIu64 " handled\n", a->class_name,
+        (uint32_t)a->actor.id, a->name[0] ? " " : "", a->name, states[a->state], a->method[0] ? " in " : "", a->method,
+        a->waits_for[0] ? " for " : "", a->waits_for, target, age, a->queue_length, a->handled);
     return write_all(fd, line, (size_t)n < sizeof line ? (size_t)n : sizeof line - 1);
 }
 
 manta_status manta_print_actors(int file_descriptor)
 {
-    if (!is_up()) return error_set(MANTA_ESHUTDOWN, "manta_print_actors: no system runs");
+    if (!inspect_is_up()) return error_set(MANTA_ESHUTDOWN, "manta_print_actors: no system runs");
     for (uint64_t i = 0, used = slots_used(); i < used; i++) {
         actor_view v;
         manta_actor_info info;

@@ -15,7 +15,8 @@ UNSYNCHRONISED static bool is_waiting(actor *a, actor_view *v)
     activation *act = load_acquire(&a->waiting);
     if (!act || LOOK(act->actor) != a) return false;
     const char *kind = load_relaxed(&act->wait_kind);
-    if (!kind) return false;
+    if (!kind || !load_relaxed(&act->began_ns))
+        return false; /* began_ns: cleared with the scope, also when a handler is killed in a wait */
     v->state = MANTA_STATE_WAITING;
     v->act = act;
     v->method = LOOK(act->method);

@@ -34,8 +34,8 @@ static void report_stuck(const actor_view *v, uint64_t ns)
 {
     char name[NAME_LIMIT + 1] = "";
     names_find(v->id, name);
-    runtime_report("stuck handler: %s.%s of #%u%s%s has run for %llu ms without a wait", view_class(v), view_method(v), (uint32_t)v->id, name[0] ? " " : "", name,
-                   (unsigned long long)(ns / OS_NS_PER_MS));
+    runtime_report("stuck handler: %s.%s of #%u%s%s has run for %llu ms without a wait", view_class(v), view_method(v), (uint32_t)v->id,
+        name[0] ? " " : "", name, (unsigned long long)(ns / OS_NS_PER_MS));
 }
 
 static void check_limit(watch *s, runnable *r, uint64_t now_ns)

@@ -193,7 +193,10 @@ static manta_status table_view(manta_ref ref, manta_object *out, manta_error **o
     shard *s = shard_of(ref);
     pthread_mutex_lock(&s->lock);
     object *o = find(s, ref);
-    manta_status status = !o ? MANTA_ESTALE : o->state == OBJECT_PENDING ? MANTA_ENOTREADY : o->state == OBJECT_FAILED ? MANTA_EFAILED : MANTA_OK;
+    manta_status status = !o                           ? MANTA_ESTALE
+                          : o->state == OBJECT_PENDING ? MANTA_ENOTREADY
+                          : o->state == OBJECT_FAILED  ? MANTA_EFAILED
+                                                       : MANTA_OK;
     if (status == MANTA_OK && out) *out = (manta_object){o->bytes, o->size, ref};
     if (status == MANTA_EFAILED && out_error) *out_error = error_copy(o->error);
     pthread_mutex_unlock(&s->lock);
@@ -265,4 +268,5 @@ static void table_usage(size_t *out_objects, uint64_t *out_bytes)
     *out_bytes = load_relaxed(&table.bytes);
 }
 
-const object_ops object_local_table = {"local table", table_start, table_stop, table_create, table_complete, table_view, table_subscribe, table_unsubscribe, table_count, table_usage};
+const object_ops object_local_table = {"local table", table_start, table_stop, table_create, table_complete, table_view, table_subscribe,
+    table_unsubscribe, table_count, table_usage};

@@ -14,15 +14,9 @@ struct held_ref {
 
 const object_ops *the_objects = &object_local_table;
 
-manta_status objects_start(void)
-{
-    return the_objects->start();
-}
+manta_status objects_start(void) { return the_objects->start(); }
 
-void objects_stop(void)
-{
-    the_objects->stop();
-}
+void objects_stop(void) { the_objects->stop(); }
 
 /* ---- scopes ---- */
 
@@ -48,10 +42,7 @@ void scope_release_refs_until(activation *act, struct held_ref *outer)
     }
 }
 
-void scope_release_refs(activation *act)
-{
-    scope_release_refs_until(act, NULL);
-}
+void scope_release_refs(activation *act) { scope_release_refs_until(act, NULL); }
 
 static bool scope_let_go(activation *act, manta_ref ref)
 {
@@ -99,10 +90,7 @@ static void arrive_one(manta_ref *ref, manta_object *view, void *context)
     }
 }
 
-void refs_arrived(const manta_layout *layout, void *value, activation *act)
-{
-    layout->refs(value, arrive_one, act);
-}
+void refs_arrived(const manta_layout *layout, void *value, activation *act) { layout->refs(value, arrive_one, act); }
 
 /* ---- the public side ---- */
 
@@ -112,7 +100,8 @@ static manta_status cannot_put(manta_status status, size_t size_bytes)
     uint64_t bytes;
     the_objects->usage(&objects, &bytes);
     if (status == MANTA_ESTOREFULL)
-        return error_set(status, "manta_put: no room for %zu bytes: %zu objects hold %llu bytes (MANTA_OBJECT_BYTES)", size_bytes, objects, (unsigned long long)bytes);
+        return error_set(status, "manta_put: no room for %zu bytes: %zu objects hold %llu bytes (MANTA_OBJECT_BYTES)", size_bytes, objects,
+            (unsigned long long)bytes);
     return error_set(status, "manta_put: no memory for %zu bytes", size_bytes);
 }
 
@@ -155,25 +144,21 @@ static manta_status wait_ready(manta_ref ref, uint64_t deadline_ns)
     return status;
 }
 
-static uint64_t deadline_of(uint64_t timeout_ms)
-{
-    return timeout_ms == MANTA_FOREVER ? OS_FOREVER : deadline_after_ms(timeout_ms);
-}
+static uint64_t deadline_of(uint64_t timeout_ms) { return timeout_ms == MANTA_FOREVER ? OS_FOREVER : deadline_after_ms(timeout_ms); }
 
 manta_status manta_object_get(manta_ref ref, uint64_t timeout_ms, manta_object *out_view)
 {
     manta_error *error = NULL;
     manta_status status = the_objects->view(ref, out_view, &error);
-    if (status == MANTA_ENOTREADY && !(status = wait_ready(ref, deadline_of(timeout_ms)))) status = the_objects->view(ref, out_view, &error);
+    if (status == MANTA_ENOTREADY && !(status = wait_ready(ref, deadline_of(timeout_ms))))
+        status = the_objects->view(ref, out_view, &error);
     if (status == MANTA_OK) return MANTA_OK;
     if (status == MANTA_EFAILED && error) return error_set_last(error);
-    return error_set(status, "manta_object_get: %s", status == MANTA_ESTALE ? "the object is gone or never was" : manta_status_text(status));
+    return error_set(
+        status, "manta_object_get: %s", status == MANTA_ESTALE ? "the object is gone or never was" : manta_status_text(status));
 }
 
-bool manta_object_contains(manta_ref ref)
-{
-    return the_objects->view(ref, NULL, NULL) == MANTA_OK;
-}
+bool manta_object_contains(manta_ref ref) { return the_objects->view(ref, NULL, NULL) == MANTA_OK; }
 
 static size_t count_there(const manta_ref *refs, size_t count, bool *out_ready)
 {

@@ -12,13 +12,13 @@
 enum { RETRY_FIRST_MS = 10, RETRY_LONGEST_MS = 30000, RETRY_LIMIT = 1000 };
 
 typedef struct attempt {
-    wait_node node;          /* in the inner future; first */
+    wait_node node; /* in the inner future; first */
     pool_timer timeout, retry;
     pthread_mutex_t lock;
     int references;
-    bool done;               /* U is complete */
+    bool done; /* U is complete */
     future *user, *inner;
-    uint64_t to;             /* 0: a task */
+    uint64_t to; /* 0: a task */
     const manta_method *method;
     manta_priority priority;
     uint32_t retries_left;
@@ -30,10 +30,7 @@ typedef struct attempt {
 static void start_inner(worker *w, attempt *t);
 
 /* Under the lock; true: the caller must free it after unlocking. */
-static bool drop_reference(attempt *t)
-{
-    return --t->references == 0;
-}
+static bool drop_reference(attempt *t) { return --t->references == 0; }
 
 static void unlock_and_drop(attempt *t)
 {
@@ -72,7 +69,8 @@ static void timed_out(worker *w, pool_timer *timer)
     t->timeout.fire = NULL;
     if (!t->done) {
         char text[128];
-        snprintf(text, sizeof text, "%s.%s: no answer within %llu ms", t->method->owner, t->method->name, (unsigned long long)t->timeout_ms);
+        snprintf(
+            text, sizeof text, "%s.%s: no answer within %llu ms", t->method->owner, t->method->name, (unsigned long long)t->timeout_ms);
         fail_user(w, t, MANTA_ETIMEDOUT, text);
         cancel_inner(t);
     }
@@ -170,9 +168,12 @@ static void start_inner(worker *w, attempt *t)
 
 static manta_status check_options(const manta_options *o, const manta_method *method)
 {
-    if (o->size > sizeof *o) return error_set(MANTA_EINVAL, "%s: options.size is %zu, this library knows %zu bytes", method->name, o->size, sizeof *o);
-    if (o->max_retries > RETRY_LIMIT) return error_set(MANTA_EINVAL, "%s: options.max_retries is %u, at most %d", method->name, o->max_retries, RETRY_LIMIT);
-    if (o->priority < MANTA_PRIORITY_LOW || o->priority > MANTA_PRIORITY_HIGH) return error_set(MANTA_EINVAL, "%s: options.priority is %d", method->name, (int)o->priority);
+    if (o->size > sizeof *o)
+        return error_set(MANTA_EINVAL, "%s: options.size is %zu, this library knows %zu bytes", method->name, o->size, sizeof *o);
+    if (o->max_retries > RETRY_LIMIT)
+        return error_set(MANTA_EINVAL, "%s: options.max_retries is %u, at most %d", method->name, o->max_retries, RETRY_LIMIT);
+    if (o->priority < MANTA_PRIORITY_LOW || o->priority > MANTA_PRIORITY_HIGH)
+        return error_set(MANTA_EINVAL, "%s: options.priority is %d", method->name, (int)o->priority);
     return MANTA_OK;
 }
 

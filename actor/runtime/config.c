@@ -7,12 +7,15 @@
 #include <string.h>
 
 typedef struct setting {
-    const char *name;      /* workers: MANTA_WORKERS and --manta-workers */
+    const char *name; /* workers: MANTA_WORKERS and --manta-workers */
     size_t offset, bytes;
     uint64_t least, most, fallback;
 } setting;
 
-#define SETTING(field, least, most, fallback) {#field, offsetof(manta_config, field), sizeof(((manta_config *)0)->field), least, most, fallback}
+#define SETTING(field, least, most, fallback) \
+    { \
+#field, offsetof(manta_config, field), sizeof(((manta_config *)0)->field), least, most, fallback \
+    }
 static const setting settings[] = {
     SETTING(workers, 0, 64, 0),
     SETTING(seed, 0, UINT64_MAX, 0),
@@ -46,7 +49,8 @@ static bool parse(const setting *s, const char *source, const char *text, manta_
     errno = 0;
     uint64_t value = strtoull(text, &end, 0);
     if (errno || end == text || *end || text[0] == '-' || value < s->least || value > s->most) {
-        snprintf(error, error_bytes, "%s: \"%s\" is not a number from %llu to %llu", source, text, (unsigned long long)s->least, (unsigned long long)s->most);
+        snprintf(error, error_bytes, "%s: \"%s\" is not a number from %llu to %llu", source, text, (unsigned long long)s->least,
+            (unsigned long long)s->most);
         return false;
     }
     write_field(out, s, value);
@@ -79,8 +83,10 @@ static bool take_argument(const char *argument, manta_config *out, char *error, 
         const char *value = argument_value(rest, settings[i].name);
         if (value) return parse(&settings[i], argument, value, out, error, error_bytes);
     }
-    snprintf(error, error_bytes, "%s: no such setting; there are --manta-workers, -seed, -stack-bytes, -max-actors, -stop-timeout-ms, -stuck-after-ms, -trace, "
-             "-trace-events and -stash-limit, each with =NUMBER", argument);
+    snprintf(error, error_bytes,
+        "%s: no such setting; there are --manta-workers, -seed, -stack-bytes, -max-actors, -stop-timeout-ms, -stuck-after-ms, -trace, "
+        "-trace-events and -stash-limit, each with =NUMBER",
+        argument);
     return false;
 }
 
@@ -109,7 +115,8 @@ static bool from_given(const manta_config *given, manta_config *out, char *error
     for (int i = 0; i < N_SETTINGS; i++) {
         uint64_t value = read_field(given, &settings[i]);
         if (value > settings[i].most) {
-            snprintf(error, error_bytes, "manta_config.%s: %llu is above %llu", settings[i].name, (unsigned long long)value, (unsigned long long)settings[i].most);
+            snprintf(error, error_bytes, "manta_config.%s: %llu is above %llu", settings[i].name, (unsigned long long)value,
+                (unsigned long long)settings[i].most);
             return false;
         }
         if (value) write_field(out, &settings[i], value);

@@ -8,10 +8,7 @@
 #include "actor/runtime/internal.h"
 #include "actor/runtime/turn.h"
 
-void manta_unpack_fields(manta_reader *r, size_t count)
-{
-    manta_unpack_tuple(r, (uint32_t)count, "an array of the struct's fields");
-}
+void manta_unpack_fields(manta_reader *r, size_t count) { manta_unpack_tuple(r, (uint32_t)count, "an array of the struct's fields"); }
 
 static const manta_method *find_method(const manta_class *cls, const char *name)
 {

@@ -76,10 +76,7 @@ manta_error *error_new(manta_status status, const manta_error *cause, const char
     return e;
 }
 
-static block *block_of_error(const manta_error *e)
-{
-    return (block *)(void *)((unsigned char *)(uintptr_t)e - offsetof(block, bytes));
-}
+static block *block_of_error(const manta_error *e) { return (block *)(void *)((unsigned char *)(uintptr_t)e - offsetof(block, bytes)); }
 
 void error_free(const manta_error *error)
 {
@@ -118,8 +115,8 @@ int manta_error_format(const manta_error *error, char *out, size_t out_bytes)
     for (int depth = 0; error && depth < ERROR_DEPTH; depth++, error = error->cause) {
         size_t left = (size_t)n < out_bytes ? out_bytes - (size_t)n : 0;
         bool where = error->method[0];
-        n += snprintf(left ? out + n : NULL, left, "%s%s: %s%s%s%s%s%s", depth ? " <- " : "", manta_status_name(error->status), error->message,
-                      where ? " (" : "", error->class_name, error->class_name[0] ? "." : "", error->method, where ? ")" : "");
+        n += snprintf(left ? out + n : NULL, left, "%s%s: %s%s%s%s%s%s", depth ? " <- " : "", manta_status_name(error->status),
+            error->message, where ? " (" : "", error->class_name, error->class_name[0] ? "." : "", error->method, where ? ")" : "");
     }
     return n;
 }

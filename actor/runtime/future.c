@@ -15,15 +15,9 @@ slab future_slab;
 
 enum { FUTURE_CAPACITY = 1 << 26 };
 
-static void prepare(void *record)
-{
-    store_relaxed(&((future *)record)->generation, 1);
-}
+static void prepare(void *record) { store_relaxed(&((future *)record)->generation, 1); }
 
-bool future_pool_init(void)
-{
-    return slab_init(&future_slab, "future", sizeof(future), offsetof(future, next), FUTURE_CAPACITY, prepare);
-}
+bool future_pool_init(void) { return slab_init(&future_slab, "future", sizeof(future), offsetof(future, next), FUTURE_CAPACITY, prepare); }
 
 future *future_new(worker *w)
 {
@@ -197,7 +191,8 @@ manta_status manta_future_release(manta_future handle)
     if (!f) return error_set(MANTA_ESTALE, "manta_future_release: the future was already consumed or released");
     worker *w = worker_self();
     future_scope_remove(activation_of(w), f);
-    if (load_relaxed(&f->state) == FUTURE_PENDING) { /* from here on the handle is stale, though the record lives on until it is completed */
+    if (load_relaxed(&f->state) ==
+        FUTURE_PENDING) { /* from here on the handle is stale, though the record lives on until it is completed */
         uint32_t generation = load_relaxed(&f->generation) + 1;
         store_relaxed(&f->generation, generation ? generation : 1);
     }

@@ -13,10 +13,7 @@ static activation *in_handler(void)
     return act && act->actor ? act : NULL;
 }
 
-static bool in_actor(const activation *act)
-{
-    return act && act->actor && act->actor->cls;
-}
+static bool in_actor(const activation *act) { return act && act->actor && act->actor->cls; }
 
 void manta_fail(manta_status status, const char *format, ...)
 {
@@ -93,10 +90,7 @@ void manta_blocking_end(void)
     if (in_handler()) worker_blocking_end();
 }
 
-uint64_t manta_now_ns(void)
-{
-    return pool_now_ns();
-}
+uint64_t manta_now_ns(void) { return pool_now_ns(); }
 
 uint64_t manta_random(void)
 {
@@ -128,7 +122,8 @@ manta_status manta_stash(void)
     actor_extra *x = actor_extra_get(act->actor);
     if (!x) return error_set(MANTA_ENOMEM, "manta_stash: no memory");
     uint32_t limit = the_runtime.config.stash_limit;
-    if (x->stash.count - x->stash.next >= limit) return error_set(MANTA_ELIMIT, "manta_stash: %u messages are stashed already (stash_limit)", limit);
+    if (x->stash.count - x->stash.next >= limit)
+        return error_set(MANTA_ELIMIT, "manta_stash: %u messages are stashed already (stash_limit)", limit);
     manta_status status = stash_add(x, act->message);
     if (status) return status;
     message_hold(act->message);
@@ -205,7 +200,8 @@ static void suspended_remove(actor *a, activation *act)
 activation *resumed_pop(actor *a)
 {
     activation *act = load_acquire(&a->resumed);
-    while (act && !atomic_compare_exchange_weak_explicit(&a->resumed, &act, act->next, memory_order_acq_rel, memory_order_acquire)) continue;
+    while (act && !atomic_compare_exchange_weak_explicit(&a->resumed, &act, act->next, memory_order_acq_rel, memory_order_acquire))
+        continue;
     if (act) suspended_remove(a, act);
     return act;
 }
@@ -245,7 +241,8 @@ void suspended_abandon_all(worker *w, actor *a)
             continue;
         }
         wait_timer_end(act);
-        if (act->message && act->message->reply) future_fail_status(w, act->message->reply, MANTA_EEXIT, "the actor exited while it handled the call");
+        if (act->message && act->message->reply)
+            future_fail_status(w, act->message->reply, MANTA_EEXIT, "the actor exited while it handled the call");
         if (act->message) message_release(w, act->message);
         act->message = NULL;
         act->flags = 0;

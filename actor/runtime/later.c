@@ -21,7 +21,12 @@ typedef struct later {
 } later;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct { later **items; uint32_t *generations; uint32_t *free; uint32_t count, capacity, n_free; } table;
+static struct {
+    later **items;
+    uint32_t *generations;
+    uint32_t *free;
+    uint32_t count, capacity, n_free;
+} table;
 
 static bool grow(void)
 {
@@ -130,7 +135,8 @@ static void cannot(manta_status status, const manta_method *method)
     else error_set(status, "%s.%s: %s", method->owner, method->name, manta_status_text(status));
 }
 
-manta_timer manta_send_later(uint64_t delay_ms, uint64_t period_ms, manta_actor to, const manta_method *method, const void *arguments, size_t extra_bytes)
+manta_timer manta_send_later(
+    uint64_t delay_ms, uint64_t period_ms, manta_actor to, const manta_method *method, const void *arguments, size_t extra_bytes)
 {
     worker *w = worker_self();
     manta_status status = MANTA_OK;

@@ -14,10 +14,7 @@ manta_status name_check(const char *what, const char *name)
 }
 
 /* Ids have a generation above bit 32, so they are never NULL as pointers. */
-static void *id_pointer(uint64_t id)
-{
-    return (void *)(uintptr_t)id;
-}
+static void *id_pointer(uint64_t id) { return (void *)(uintptr_t)id; }
 
 manta_status names_claim(const char *name, uint64_t id)
 {

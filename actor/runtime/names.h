@@ -8,7 +8,7 @@
 
 /* MANTA_OK, MANTA_EEXIST, MANTA_EINVAL (empty), MANTA_ETOOLONG, MANTA_ENOMEM; sets last_error. */
 manta_status names_claim(const char *name, uint64_t id);
-void names_release(const char *name, uint64_t id);   /* only when it is that actor's */
+void names_release(const char *name, uint64_t id);      /* only when it is that actor's */
 bool names_find(uint64_t id, char out[NAME_LIMIT + 1]); /* the actor's name; "" and false: none */
 void names_stop(void);
 

@@ -92,7 +92,8 @@ static manta_status wait_group(worker *w, group_wait *g, const manta_future *fut
     long ready = attach_all(g, futures, count);
     manta_status status = MANTA_OK;
     if (ready < 0) status = MANTA_ESTALE;
-    else if (ready > 0 && atomic_fetch_sub_explicit(&g->event->group.remaining, (int)ready, memory_order_acq_rel) <= (int)ready) future_signal(w, g->event);
+    else if (ready > 0 && atomic_fetch_sub_explicit(&g->event->group.remaining, (int)ready, memory_order_acq_rel) <= (int)ready)
+        future_signal(w, g->event);
     if (!status) status = future_await(g->event, deadline_ns, "futures");
     detach_all(worker_self(), g, futures, count);
     return status;
@@ -100,12 +101,14 @@ static manta_status wait_group(worker *w, group_wait *g, const manta_future *fut
 
 manta_status manta_wait_futures(const manta_future *futures, size_t count, size_t needed, uint64_t timeout_ms, bool *out_ready)
 {
-    if (count > WAIT_LIMIT || needed > count) return error_set(MANTA_EINVAL, "manta_wait: %zu of %zu futures (at most %d)", needed, count, WAIT_LIMIT);
+    if (count > WAIT_LIMIT || needed > count)
+        return error_set(MANTA_EINVAL, "manta_wait: %zu of %zu futures (at most %d)", needed, count, WAIT_LIMIT);
     if (count_ready(futures, count, out_ready) >= needed) return MANTA_OK;
     worker *w = worker_self();
     group_wait *g = w ? group_new(w, count) : NULL;
     if (!g) return error_set(MANTA_ENOMEM, "manta_wait: no memory for %zu futures", count);
-    manta_status status = wait_group(w, g, futures, count, needed, timeout_ms == MANTA_FOREVER ? OS_FOREVER : deadline_after_ms(timeout_ms));
+    manta_status status =
+        wait_group(w, g, futures, count, needed, timeout_ms == MANTA_FOREVER ? OS_FOREVER : deadline_after_ms(timeout_ms));
     if (count_ready(futures, count, out_ready) >= needed) return MANTA_OK;
     if (status == MANTA_ESTALE) return error_set(status, "manta_wait: a future was already consumed or released");
     return error_set(status ? status : MANTA_EINTERRUPTED, "manta_wait: %s", manta_status_text(status ? status : MANTA_EINTERRUPTED));

@@ -26,7 +26,10 @@ static _Atomic uint64_t next_monitor = 1;
 
 /* ---- lists of ids ---- */
 
-typedef struct id_list { uint64_t *ids; uint32_t count, capacity; } id_list;
+typedef struct id_list {
+    uint64_t *ids;
+    uint32_t count, capacity;
+} id_list;
 
 static bool ids_add(id_list *l, uint64_t id)
 {
@@ -86,7 +89,8 @@ static uint64_t watching_remove(actor_extra *x, uint64_t id)
 
 /* ---- sending ---- */
 
-static message *relation_new(worker *w, int kind, uint64_t who, uint64_t monitor_id, const manta_method *method, manta_status status, const char *text)
+static message *relation_new(
+    worker *w, int kind, uint64_t who, uint64_t monitor_id, const manta_method *method, manta_status status, const char *text)
 {
     size_t bytes = text ? strlen(text) + 1 : 0;
     message *m = message_new(w, sizeof(relation) + bytes);
@@ -338,7 +342,8 @@ manta_status manta_trap_exit(bool on)
     if (!act) return error_set(MANTA_ECONTEXT, "manta_trap_exit: only a method of an actor may call it");
     const manta_method *method = find_method(act->actor->cls, "on_exit");
     if (on && (!method || !takes_a_signal(method)))
-        return error_set(MANTA_ENOMETHOD, "manta_trap_exit: class %s has no method on_exit(manta_actor, int32_t, manta_str)", act->actor->cls->name);
+        return error_set(
+            MANTA_ENOMETHOD, "manta_trap_exit: class %s has no method on_exit(manta_actor, int32_t, manta_str)", act->actor->cls->name);
     actor_extra *x = actor_extra_get(act->actor);
     if (!x) return error_set(MANTA_ENOMEM, "manta_trap_exit: no memory");
     x->trap_exit = on;
@@ -350,7 +355,8 @@ manta_status manta_monitor_method(manta_actor target, const manta_method *on_dow
     activation *act = in_actor();
     if (!act) return error_set(MANTA_ECONTEXT, "manta_monitor: only a method of an actor may call it");
     if (on_down->cls != act->actor->cls || !takes_a_signal(on_down))
-        return error_set(MANTA_ETYPE, "manta_monitor: %s.%s must be a method of %s with (manta_actor, int32_t, manta_str)", on_down->owner, on_down->name, act->actor->cls->name);
+        return error_set(MANTA_ETYPE, "manta_monitor: %s.%s must be a method of %s with (manta_actor, int32_t, manta_str)", on_down->owner,
+            on_down->name, act->actor->cls->name);
     worker *w = worker_self();
     actor_extra *x = actor_extra_get(act->actor);
     monitor it = {actor_id(act->actor), add_relaxed(&next_monitor, 1), on_down};

@@ -103,7 +103,8 @@ manta_status manta_scope_begin(void)
     activation *act = activation_self();
     if (!act) return MANTA_ECONTEXT;
     if (act->scope_depth == SCOPE_DEPTH) return error_set(MANTA_ELIMIT, "manta_scope_begin: %d scopes are open already", SCOPE_DEPTH);
-    if (!act->marks && !(act->marks = base_alloc(SCOPE_DEPTH * sizeof(scope_mark)))) return error_set(MANTA_ENOMEM, "manta_scope_begin: no memory");
+    if (!act->marks && !(act->marks = base_alloc(SCOPE_DEPTH * sizeof(scope_mark))))
+        return error_set(MANTA_ENOMEM, "manta_scope_begin: no memory");
     act->marks[act->scope_depth++] = (scope_mark){act->blocks, act->futures, act->refs, act->at, act->end};
     act->at = act->end = NULL;
     act->dirty = 1;

@@ -12,7 +12,9 @@
 /* Arguments are padded to 16 bytes, so the copy is a few vector moves. */
 static inline void copy_arguments(void *to, const void *from, size_t size)
 {
-    typedef struct { uint64_t a, b; } __attribute__((may_alias, aligned(16))) pair;
+    typedef struct {
+        uint64_t a, b;
+    } __attribute__((may_alias, aligned(16))) pair;
     for (size_t i = 0; i < size; i += sizeof(pair)) *(pair *)((unsigned char *)to + i) = *(const pair *)((const unsigned char *)from + i);
 }
 
@@ -113,7 +115,8 @@ static manta_status wait_for_room(actor *a, uint64_t to)
     worker *w = worker_self();
     future *f = future_new(w);
     if (!f || !room_waiter_add(a->extra, f)) return MANTA_ENOMEM;
-    if (load_seq(&a->extra->queued) < a->extra->limit || !actor_is(a, to)) wake_room_waiters(w, a->extra); /* it came before we were listed */
+    if (load_seq(&a->extra->queued) < a->extra->limit || !actor_is(a, to))
+        wake_room_waiters(w, a->extra); /* it came before we were listed */
     store_relaxed(&f->target, to);
     manta_status status = future_await(f, OS_FOREVER, "mailbox room");
     w = worker_self();
@@ -193,7 +196,9 @@ manta_status manta_send_method(manta_actor to, const manta_method *method, const
 {
     worker *w = worker_self();
     message *m = likely(w != NULL) ? message_make(w, method, arguments, extra_bytes) : NULL;
-    if (unlikely(!m)) return error_set(MANTA_ENOMEM, "%s.%s: no memory for a message of %zu bytes", method->owner, method->name, method->arguments.size + extra_bytes);
+    if (unlikely(!m))
+        return error_set(
+            MANTA_ENOMEM, "%s.%s: no memory for a message of %zu bytes", method->owner, method->name, method->arguments.size + extra_bytes);
     actor *a;
     manta_status status = post(w, to.id, m, &a);
     if (unlikely(status)) return status;

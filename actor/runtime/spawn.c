@@ -95,10 +95,14 @@ void actor_free(worker *w, actor *a)
 
 static manta_status check_options(const manta_options *o, const manta_class *cls)
 {
-    if (o->size > sizeof *o) return error_set(MANTA_EINVAL, "%s_spawn: options.size is %zu, this library knows %zu bytes", cls->name, o->size, sizeof *o);
-    if (o->concurrency > MAX_CONCURRENCY) return error_set(MANTA_EINVAL, "%s_spawn: options.concurrency is %u, at most %d", cls->name, o->concurrency, MAX_CONCURRENCY);
-    if ((unsigned)o->overflow > MANTA_OVERFLOW_DROP_OLDEST) return error_set(MANTA_EINVAL, "%s_spawn: options.overflow is %d", cls->name, (int)o->overflow);
-    if ((unsigned)o->on_failure > MANTA_FAILURE_EXIT) return error_set(MANTA_EINVAL, "%s_spawn: options.on_failure is %d", cls->name, (int)o->on_failure);
+    if (o->size > sizeof *o)
+        return error_set(MANTA_EINVAL, "%s_spawn: options.size is %zu, this library knows %zu bytes", cls->name, o->size, sizeof *o);
+    if (o->concurrency > MAX_CONCURRENCY)
+        return error_set(MANTA_EINVAL, "%s_spawn: options.concurrency is %u, at most %d", cls->name, o->concurrency, MAX_CONCURRENCY);
+    if ((unsigned)o->overflow > MANTA_OVERFLOW_DROP_OLDEST)
+        return error_set(MANTA_EINVAL, "%s_spawn: options.overflow is %d", cls->name, (int)o->overflow);
+    if ((unsigned)o->on_failure > MANTA_FAILURE_EXIT)
+        return error_set(MANTA_EINVAL, "%s_spawn: options.on_failure is %d", cls->name, (int)o->on_failure);
     return MANTA_OK;
 }
 
@@ -141,7 +145,8 @@ static void unmake(worker *w, actor *a)
     a->boot = NULL;
     message *m;
     do {
-        while ((m = mailbox_pop(w, &a->box, &a->end))) message_dead(w, (uint64_t)m->generation << 32 | actor_index(a), m, MANTA_EDEAD, NULL);
+        while ((m = mailbox_pop(w, &a->box, &a->end)))
+            message_dead(w, (uint64_t)m->generation << 32 | actor_index(a), m, MANTA_EDEAD, NULL);
     } while (!mailbox_try_rest(w, &a->box, &a->end));
     actor_free(w, a);
 }
@@ -177,19 +182,22 @@ manta_actor manta_spawn_class(const manta_options *options, manta_class *cls, co
     worker *w = worker_self();
     int running = load_relaxed(&the_runtime.running);
     if (!w || running != 1) {
-        error_set(MANTA_ESHUTDOWN, "%s_spawn: %s", cls->name, running == 2 ? "the system is shutting down" : "no system runs, call manta_init first");
+        error_set(MANTA_ESHUTDOWN, "%s_spawn: %s", cls->name,
+            running == 2 ? "the system is shutting down" : "no system runs, call manta_init first");
         return (manta_actor){0};
     }
     if (options && check_options(options, cls)) return (manta_actor){0};
     actor *a = actor_new(w);
     if (!a) {
-        error_set(MANTA_ELIMIT, "%s_spawn: no slot for another actor (max_actors %lu)", cls->name, (unsigned long)load_relaxed(&actor_slab.limit));
+        error_set(MANTA_ELIMIT, "%s_spawn: no slot for another actor (max_actors %lu)", cls->name,
+            (unsigned long)load_relaxed(&actor_slab.limit));
         return (manta_actor){0};
     }
     uint64_t id = actor_index(a) | (uint64_t)(load_relaxed(&a->generation) + 1) << 32;
     manta_status status = make(w, a, cls, options, arguments, extra_bytes);
     if (status) error_set(status, "%s_spawn: no memory", cls->name);
-    else if (options && options->name && (status = names_claim(options->name, id)) == MANTA_OK && !(actor_extra_get(a) && (a->extra->name = base_strdup(options->name)))) {
+    else if (options && options->name && (status = names_claim(options->name, id)) == MANTA_OK &&
+             !(actor_extra_get(a) && (a->extra->name = base_strdup(options->name)))) {
         names_release(options->name, id);
         status = error_set(MANTA_ENOMEM, "%s_spawn: no memory", cls->name);
     }
@@ -218,10 +226,7 @@ future *actor_started(worker *w, uint64_t id)
     return f;
 }
 
-bool manta_is_alive(manta_actor who)
-{
-    return actor_is(actor_slot(who.id), who.id);
-}
+bool manta_is_alive(manta_actor who) { return actor_is(actor_slot(who.id), who.id); }
 
 manta_status manta_stop(manta_actor who)
 {

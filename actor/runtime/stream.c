@@ -28,7 +28,11 @@ typedef struct stream {
 } stream;
 
 static pthread_mutex_t table_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct { stream **items; uint32_t *generations; uint32_t capacity, hint; } table;
+static struct {
+    stream **items;
+    uint32_t *generations;
+    uint32_t capacity, hint;
+} table;
 
 /* ---- handles ---- */
 

@@ -18,7 +18,9 @@
 enum { DOWN, UP, STOPPING, WRECKED };
 enum { KILL_GRACE_MS = 2000, MESSAGE_CAPACITY = 1 << 26, ACTOR_CAPACITY = 1 << 24, REPORT_BYTES = 1024, LISTED_AT_STOP = 20 };
 
-struct manta_system { int unused; };
+struct manta_system {
+    int unused;
+};
 static manta_t the_system;
 static pthread_mutex_t start_lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -116,8 +118,13 @@ static bool pools_init(const manta_config *c)
 
 static manta_status start_pool(const manta_config *c)
 {
-    pool_options o = {.workers = c->workers ? (int)c->workers : os_usable_cores(), .seed = c->seed, .run = actor_turn, .worker_start = worker_start,
-                      .worker_stop = worker_stop, .on_tick = inspect_tick, .stack_bytes = c->stack_bytes};
+    pool_options o = {.workers = c->workers ? (int)c->workers : os_usable_cores(),
+        .seed = c->seed,
+        .run = actor_turn,
+        .worker_start = worker_start,
+        .worker_stop = worker_stop,
+        .on_tick = inspect_tick,
+        .stack_bytes = c->stack_bytes};
     if (o.workers > POOL_MAX_WORKERS) o.workers = POOL_MAX_WORKERS;
     return pool_start(&o) ? MANTA_OK : MANTA_ENOMEM;
 }
@@ -132,7 +139,8 @@ static manta_t *start_locked(const manta_config *given, int *argc, char ***argv)
 {
     char text[512];
     int state = load_relaxed(&the_runtime.running);
-    if (state != DOWN) return fail_start(state == WRECKED ? "an earlier system could not be stopped" : "a system runs already in this process");
+    if (state != DOWN)
+        return fail_start(state == WRECKED ? "an earlier system could not be stopped" : "a system runs already in this process");
     manta_config c;
     if (!config_resolve(given, argc, argv, &c, text, sizeof text)) return fail_start(text);
     the_runtime.config = c;
@@ -157,23 +165,16 @@ static manta_t *start(const manta_config *given, int *argc, char ***argv)
     return m;
 }
 
-manta_t *manta_init(int *argc, char ***argv)
-{
-    return start(NULL, argc, argv);
-}
+manta_t *manta_init(int *argc, char ***argv) { return start(NULL, argc, argv); }
 
-manta_t *manta_init_with(const manta_config *config)
-{
-    return start(config, NULL, NULL);
-}
+manta_t *manta_init_with(const manta_config *config) { return start(config, NULL, NULL); }
 
 /* ---- stop ---- */
 
 static uint64_t count_alive(void)
 {
     uint64_t n = 0, used = load_seq(&actor_slab.used);
-    for (uint64_t i = 0; i < used && i < actor_slab.capacity; i++)
-        n += load_acquire(&((actor *)slab_at(&actor_slab, i))->generation) & 1;
+    for (uint64_t i = 0; i < used && i < actor_slab.capacity; i++) n += load_acquire(&((actor *)slab_at(&actor_slab, i))->generation) & 1;
     return n;
 }
 
@@ -184,7 +185,8 @@ static void stop_all(void)
         actor *a = slab_at(&actor_slab, i);
         uint32_t generation = load_acquire(&a->generation);
         if (generation & 1 && !(load_relaxed(&a->flags) & ACTOR_TASK)) {
-            if (manta_stop((manta_actor){i | (uint64_t)generation << 32}) == MANTA_ENOMEM) manta_kill((manta_actor){i | (uint64_t)generation << 32});
+            if (manta_stop((manta_actor){i | (uint64_t)generation << 32}) == MANTA_ENOMEM)
+                manta_kill((manta_actor){i | (uint64_t)generation << 32});
         }
     }
 }
@@ -230,8 +232,9 @@ static void report_alive(void)
     static const char *const states[] = {"idle", "queued", "running", "waiting"};
     for (size_t i = 0; i < count && i < LISTED_AT_STOP; i++) {
         manta_actor_info *a = &info[i];
-        runtime_report("shutdown waits for %s#%u%s%s: %s%s%s%s%s, %llu messages queued", a->class_name, (uint32_t)a->actor.id, a->name[0] ? " " : "", a->name, states[a->state],
-                       a->method[0] ? " in " : "", a->method, a->waits_for[0] ? " for " : "", a->waits_for, (unsigned long long)a->queue_length);
+        runtime_report("shutdown waits for %s#%u%s%s: %s%s%s%s%s, %llu messages queued", a->class_name, (uint32_t)a->actor.id,
+            a->name[0] ? " " : "", a->name, states[a->state], a->method[0] ? " in " : "", a->method, a->waits_for[0] ? " for " : "",
+            a->waits_for, (unsigned long long)a->queue_length);
     }
 }
 
@@ -256,7 +259,8 @@ static manta_status stop_locked(void)
         report_alive();
         kill_all();
         if (!wait_all_gone(KILL_GRACE_MS)) {
-            runtime_report("shutdown: %llu handlers run on without a wait; their threads are left alone", (unsigned long long)count_alive());
+            runtime_report(
+                "shutdown: %llu handlers run on without a wait; their threads are left alone", (unsigned long long)count_alive());
             store_seq(&the_runtime.running, WRECKED);
             return status;
         }

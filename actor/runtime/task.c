@@ -34,7 +34,8 @@ void task_end(worker *w, actor *a)
     if (m) message_free(w, m);
     store_relaxed(&a->waiting, NULL);
     for (;;) { /* nobody writes to a task, but a message for the slot's former tenant may have come */
-        while ((late = mailbox_pop(w, &a->box, &a->end))) message_dead(w, (uint64_t)late->generation << 32 | actor_index(a), late, MANTA_EDEAD, NULL);
+        while ((late = mailbox_pop(w, &a->box, &a->end)))
+            message_dead(w, (uint64_t)late->generation << 32 | actor_index(a), late, MANTA_EDEAD, NULL);
         if (mailbox_try_rest(w, &a->box, &a->end)) break;
         spin_pause();
     }
@@ -137,7 +138,8 @@ manta_future manta_submit(const manta_options *o, const manta_method *task, cons
     worker *w = worker_self();
     int running = load_relaxed(&the_runtime.running);
     if (unlikely(!w || running != 1)) {
-        error_set(MANTA_ESHUTDOWN, "%s_submit: %s", task->name, running == 2 ? "the system is shutting down" : "no system runs, call manta_init first");
+        error_set(MANTA_ESHUTDOWN, "%s_submit: %s", task->name,
+            running == 2 ? "the system is shutting down" : "no system runs, call manta_init first");
         return (manta_future){0};
     }
     future *f;

@@ -40,7 +40,9 @@ static struct {
 static struct {
     uint64_t hash;
     uint32_t next_number, capacity;
-    struct { uint32_t generation, number; } *slots;
+    struct {
+        uint32_t generation, number;
+    } * slots;
 } run;
 
 /* ---- rings ---- */
@@ -128,10 +130,7 @@ static void hash_event(int event, uint64_t id, const char *cls, const char *meth
 
 /* ---- events ---- */
 
-static uint32_t level_of(int event)
-{
-    return event == TRACE_BEGIN || event == TRACE_END ? 2 : 1;
-}
+static uint32_t level_of(int event) { return event == TRACE_BEGIN || event == TRACE_END ? 2 : 1; }
 
 void trace_event(worker *w, int event, uint64_t id, const char *cls, const char *method)
 {
@@ -141,10 +140,7 @@ void trace_event(worker *w, int event, uint64_t id, const char *cls, const char 
     if (r || (r = ring_attach(w))) ring_put(r, event, id, cls, method);
 }
 
-uint64_t manta_trace_hash(void)
-{
-    return run.hash;
-}
+uint64_t manta_trace_hash(void) { return run.hash; }
 
 static void set_level(uint32_t level)
 {
@@ -152,10 +148,7 @@ static void set_level(uint32_t level)
     __atomic_store_n(&the_runtime.trace_level, sim_is_on() ? 2 : level, __ATOMIC_RELAXED);
 }
 
-void manta_trace_level(uint32_t level)
-{
-    set_level(level);
-}
+void manta_trace_level(uint32_t level) { set_level(level); }
 
 void trace_start(void)
 {
@@ -164,10 +157,7 @@ void trace_start(void)
     set_level(the_runtime.config.trace);
 }
 
-void trace_ring_free(local *l)
-{
-    l->trace = NULL; /* the list has it */
-}
+void trace_ring_free(local *l) { l->trace = NULL; /* the list has it */ }
 
 void trace_stop(void)
 {
@@ -208,8 +198,8 @@ typedef struct writer {
 
 static void write_head(writer *w, const char *phase, uint64_t ns)
 {
-    fprintf(w->file, "%s{\"ph\":\"%s\",\"pid\":%d,\"tid\":%u,\"ts\":%llu.%03u", w->separator, phase, (int)getpid(), w->thread, (unsigned long long)(ns / OS_NS_PER_US),
-            (unsigned)(ns % OS_NS_PER_US));
+    fprintf(w->file, "%s{\"ph\":\"%s\",\"pid\":%d,\"tid\":%u,\"ts\":%llu.%03u", w->separator, phase, (int)getpid(), w->thread,
+        (unsigned long long)(ns / OS_NS_PER_US), (unsigned)(ns % OS_NS_PER_US));
     w->separator = ",\n";
 }
 
@@ -227,8 +217,8 @@ static void write_named(writer *w, const char *phase, uint64_t ns, const char *v
     escape(text[0], cls, sizeof cls);
     escape(text[1], method, sizeof method);
     write_head(w, phase, ns);
-    fprintf(w->file, ",%s\"name\":\"%s%s%s%s\",\"args\":{\"actor\":\"%s#%u\",\"generation\":%u}}", phase[0] == 'i' ? "\"s\":\"t\"," : "", verb, cls, method[0] ? "." : "", method,
-            cls, (uint32_t)id, (uint32_t)(id >> 32));
+    fprintf(w->file, ",%s\"name\":\"%s%s%s%s\",\"args\":{\"actor\":\"%s#%u\",\"generation\":%u}}", phase[0] == 'i' ? "\"s\":\"t\"," : "",
+        verb, cls, method[0] ? "." : "", method, cls, (uint32_t)id, (uint32_t)(id >> 32));
 }
 
 /* On one thread handlers do not nest: one that moved on to another thread ends here where the next one begins. */
@@ -251,8 +241,8 @@ static void write_ring(writer *w, struct trace_ring *r)
 {
     uint64_t count = load_acquire(&r->count), n = count >= r->capacity ? count - r->capacity : 0, last_ns = 0;
     w->thread = r->thread;
-    fprintf(w->file, "%s{\"ph\":\"M\",\"pid\":%d,\"tid\":%u,\"name\":\"thread_name\",\"args\":{\"name\":\"%s %u\"}}", w->separator, (int)getpid(), r->thread,
-            r->thread < POOL_MAX_WORKERS ? "worker" : "thread", r->thread % POOL_MAX_WORKERS);
+    fprintf(w->file, "%s{\"ph\":\"M\",\"pid\":%d,\"tid\":%u,\"name\":\"thread_name\",\"args\":{\"name\":\"%s %u\"}}", w->separator,
+        (int)getpid(), r->thread, r->thread < POOL_MAX_WORKERS ? "worker" : "thread", r->thread % POOL_MAX_WORKERS);
     w->separator = ",\n";
     for (; n < count; n++) {
         uint64_t word[2];

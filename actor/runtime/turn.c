@@ -19,7 +19,6 @@ static bool exits_on_failure(const actor *a)
     return f == MANTA_FAILURE_EXIT;
 }
 
-
 /* The handler failed with `error` (in its scope): tell the caller, or the log of failures, and decide on the actor. */
 static void settle_failure(worker *w, activation *act, const manta_error *error)
 {

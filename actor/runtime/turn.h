@@ -7,12 +7,12 @@
 #include "actor/runtime/internal.h"
 
 /* handler.c */
-message *unstash_next(actor_extra *x);                 /* NULL: none left */
+message *unstash_next(actor_extra *x); /* NULL: none left */
 void run_on_stop(actor *a, activation *act, const manta_error *reason);
-activation *resumed_pop(actor *a);                     /* a suspended handler whose wait is over; owner */
-void wake_cancelled(worker *w, actor *a);              /* interrupts the suspended handlers whose call was cancelled */
+activation *resumed_pop(actor *a);        /* a suspended handler whose wait is over; owner */
+void wake_cancelled(worker *w, actor *a); /* interrupts the suspended handlers whose call was cancelled */
 void suspended_add(actor *a, activation *act);
-void suspended_abandon_all(worker *w, actor *a);       /* at the actor's end */
+void suspended_abandon_all(worker *w, actor *a); /* at the actor's end */
 
 /* task.c */
 void task_turn(worker *w, actor *a);

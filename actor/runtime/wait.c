@@ -20,10 +20,7 @@ uint64_t deadline_after_ms(uint64_t timeout_ms)
     return pool_now_ns() + timeout_ms * OS_NS_PER_MS;
 }
 
-bool actor_has_signals(const actor *a)
-{
-    return load_seq(&((actor *)a)->flags) & (ACTOR_KILL | ACTOR_NUDGE);
-}
+bool actor_has_signals(const actor *a) { return load_seq(&((actor *)a)->flags) & (ACTOR_KILL | ACTOR_NUDGE); }
 
 /* Takes a suspended handler out of its wait; true: the caller has queued it. */
 static bool interrupt(worker *w, activation *act)
@@ -171,10 +168,7 @@ static manta_status wait_blocking(worker *w, future *f, uint64_t deadline_ns)
     return MANTA_OK;
 }
 
-static bool future_done(void *argument)
-{
-    return load_acquire(&((future *)argument)->state) == FUTURE_READY;
-}
+static bool future_done(void *argument) { return load_acquire(&((future *)argument)->state) == FUTURE_READY; }
 
 static manta_status wait_in_simulation(future *f, uint64_t deadline_ns)
 {
@@ -188,7 +182,8 @@ manta_status future_await(future *f, uint64_t deadline_ns, const char *kind)
     if (likely(load_acquire(&f->state) == FUTURE_READY)) return MANTA_OK;
     worker *w = worker_self();
     activation *act = activation_of(w);
-    if (unlikely(w->external == 1 || !act->actor)) return sim_is_on() && !act->actor ? wait_in_simulation(f, deadline_ns) : wait_blocking(w, f, deadline_ns);
+    if (unlikely(w->external == 1 || !act->actor))
+        return sim_is_on() && !act->actor ? wait_in_simulation(f, deadline_ns) : wait_blocking(w, f, deadline_ns);
     store_relaxed(&act->wait_kind, kind);
     store_relaxed(&act->wait_target, load_relaxed(&f->target));
     manta_status status = wait_on_fiber(w, act, f, deadline_ns);
@@ -226,7 +221,8 @@ manta_status future_take(future *f, void *out, size_t size_bytes)
     manta_status status = MANTA_OK;
     if (size_bytes == 8 && f->size == 8) memcpy(out, f->bytes, 8);
     else if (size_bytes && f->size == 0) memset(out, 0, size_bytes);
-    else if (size_bytes && size_bytes != f->size) status = error_set(MANTA_ETYPE, "the result has %u bytes, the variable %zu", f->size, size_bytes);
+    else if (size_bytes && size_bytes != f->size)
+        status = error_set(MANTA_ETYPE, "the result has %u bytes, the variable %zu", f->size, size_bytes);
     else if (size_bytes) memcpy(out, f->bytes, size_bytes);
     future_free(w, f);
     return status;
@@ -248,7 +244,8 @@ manta_status manta_get_value(manta_future handle, void *out, size_t size_bytes, 
     if (unlikely(!f)) return stale(handle);
     if (load_acquire(&f->state) != FUTURE_READY) {
         manta_status status = future_await(f, timeout_ms == MANTA_FOREVER ? OS_FOREVER : deadline_after_ms(timeout_ms), "call");
-        if (status) return status == MANTA_EEXIST ? status : error_set(status, "the wait for a call's answer ended: %s", manta_status_text(status));
+        if (status)
+            return status == MANTA_EEXIST ? status : error_set(status, "the wait for a call's answer ended: %s", manta_status_text(status));
     }
     return future_take(f, out, size_bytes);
 }

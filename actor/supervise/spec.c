@@ -21,10 +21,7 @@ static spec_data *spec_make(manta_class *cls, const void *arguments, size_t extr
     return s;
 }
 
-static bool own_name(const char **name)
-{
-    return !*name || (*name = base_strdup(*name)) != NULL;
-}
+static bool own_name(const char **name) { return !*name || (*name = base_strdup(*name)) != NULL; }
 
 void spec_free(spec_data *s)
 {

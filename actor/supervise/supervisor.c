@@ -20,10 +20,10 @@ enum { INTENSITY_DEFAULT = 1, PERIOD_DEFAULT_MS = 5000, HISTORY = 1024 };
 
 typedef struct child {
     spec_data *spec;
-    manta_actor actor;   /* {0}: not running */
+    manta_actor actor; /* {0}: not running */
     uint32_t restarts;
     uint64_t serial;
-    bool stopped;        /* by manta_supervisor_terminate, or it ended by itself */
+    bool stopped; /* by manta_supervisor_terminate, or it ended by itself */
 } child;
 
 typedef struct sup {
@@ -73,7 +73,9 @@ static manta_actor spawn_child(const spec_data *spec)
 {
     if (!spec->nested) return manta_spawn_class(&spec->spawn, spec->cls, spec->arguments, spec->extra_bytes);
     sup_template *t = template_clone(spec->nested);
-    struct { uint64_t data; } __attribute__((aligned(16))) arguments = {(uintptr_t)t};
+    struct {
+        uint64_t data;
+    } __attribute__((aligned(16))) arguments = {(uintptr_t)t};
     manta_actor a = t ? manta_spawn_class(&spec->spawn, spec->cls, &arguments, 0) : (manta_actor){0};
     if (t && !a.id) template_free(t);
     if (!t) error_set(MANTA_ENOMEM, "supervisor %s: no memory", spec->id);
@@ -131,10 +133,7 @@ static manta_status start_range(sup *s, size_t from)
 
 /* ---- restarting ---- */
 
-static uint32_t intensity_of(const sup *s)
-{
-    return s->template->options.intensity ? s->template->options.intensity : INTENSITY_DEFAULT;
-}
+static uint32_t intensity_of(const sup *s) { return s->template->options.intensity ? s->template->options.intensity : INTENSITY_DEFAULT; }
 
 static uint64_t period_ns(const sup *s)
 {
@@ -167,7 +166,8 @@ static uint64_t backoff_ms(const sup *s)
 static void give_up(sup *s, const char *id, const char *why)
 {
     stop_range(s, 0);
-    manta_exit(MANTA_ERESTARTS, "child %s failed more than %u times in %llu ms, at last: %s", id, intensity_of(s), (unsigned long long)(period_ns(s) / OS_NS_PER_MS), why);
+    manta_exit(MANTA_ERESTARTS, "child %s failed more than %u times in %llu ms, at last: %s", id, intensity_of(s),
+        (unsigned long long)(period_ns(s) / OS_NS_PER_MS), why);
 }
 
 /* Everything from `from` on, or that child alone, starts again; a child that fails counts and is tried again. */
@@ -268,7 +268,8 @@ MANTA_METHOD(Supervisor, on_exit, void, (manta_actor, who), (int32_t, status), (
 MANTA_METHOD_DEFINE(Supervisor, restart_due, void, (uint64_t, serial), (bool, alone))
 {
     for (size_t i = 0; i < self->s->count; i++)
-        if (self->s->children[i].serial == serial && !self->s->children[i].actor.id && !self->s->children[i].stopped) restart_now(self->s, i, alone);
+        if (self->s->children[i].serial == serial && !self->s->children[i].actor.id && !self->s->children[i].stopped)
+            restart_now(self->s, i, alone);
 }
 
 MANTA_METHOD(Supervisor, add, manta_actor, (uint64_t, data))
@@ -340,7 +341,8 @@ MANTA_METHOD(Supervisor, list, uint64_t, (uint64_t, out), (uint64_t, capacity))
     manta_child_info *info = (manta_child_info *)(uintptr_t)out;
     for (size_t i = 0; i < self->s->count && i < capacity; i++) {
         const child *c = &self->s->children[i];
-        info[i] = (manta_child_info){.actor = c->actor, .class_name = c->spec->cls->name, .restart = c->spec->restart, .restarts = c->restarts};
+        info[i] =
+            (manta_child_info){.actor = c->actor, .class_name = c->spec->cls->name, .restart = c->spec->restart, .restarts = c->restarts};
         memcpy(info[i].id, c->spec->id, sizeof info[i].id);
     }
     return self->s->count;
@@ -363,16 +365,20 @@ static void on_free(void *self)
     base_free(s);
 }
 
-MANTA_CLASS_WITH(Supervisor, (.trap_exit = true, .on_stop = on_stop, .on_free = on_free), init, on_exit, restart_due, add, terminate, restart, forget, actor_of, list)
+MANTA_CLASS_WITH(Supervisor, (.trap_exit = true, .on_stop = on_stop, .on_free = on_free), init, on_exit, restart_due, add, terminate,
+    restart, forget, actor_of, list)
 
 /* ---- the public side ---- */
 
 static manta_status check_options(const manta_supervisor_options *o)
 {
     if (!o) return MANTA_OK;
-    if (o->size > sizeof *o) return error_set(MANTA_EINVAL, "supervisor: options.size is %zu, this library knows %zu bytes", o->size, sizeof *o);
-    if ((unsigned)o->strategy > MANTA_SIMPLE_ONE_FOR_ONE) return error_set(MANTA_EINVAL, "supervisor: options.strategy is %d", (int)o->strategy);
-    if (!(o->backoff_jitter >= 0 && o->backoff_jitter <= 1)) return error_set(MANTA_EINVAL, "supervisor: options.backoff_jitter is %g, must be 0 to 1", o->backoff_jitter);
+    if (o->size > sizeof *o)
+        return error_set(MANTA_EINVAL, "supervisor: options.size is %zu, this library knows %zu bytes", o->size, sizeof *o);
+    if ((unsigned)o->strategy > MANTA_SIMPLE_ONE_FOR_ONE)
+        return error_set(MANTA_EINVAL, "supervisor: options.strategy is %d", (int)o->strategy);
+    if (!(o->backoff_jitter >= 0 && o->backoff_jitter <= 1))
+        return error_set(MANTA_EINVAL, "supervisor: options.backoff_jitter is %g, must be 0 to 1", o->backoff_jitter);
     return MANTA_OK;
 }
 
@@ -385,11 +391,14 @@ static sup_template *take_specs(const manta_supervisor_options *options, manta_c
     return NULL;
 }
 
-manta_child_spec manta_supervisor_child(const manta_child_options *options, const manta_supervisor_options *supervisor, manta_child_spec *specs, size_t count)
+manta_child_spec manta_supervisor_child(
+    const manta_child_options *options, const manta_supervisor_options *supervisor, manta_child_spec *specs, size_t count)
 {
     sup_template *t = take_specs(supervisor, specs, count);
     if (!t) return (manta_child_spec){NULL};
-    struct { uint64_t data; } __attribute__((aligned(16))) arguments = {0};
+    struct {
+        uint64_t data;
+    } __attribute__((aligned(16))) arguments = {0};
     manta_child_spec spec = manta_child_spec_make(options, &Supervisor_class, &arguments, 0);
     if (!spec.data) {
         template_free(t);
@@ -405,7 +414,9 @@ manta_status manta_supervisor_start(const manta_supervisor_options *options, man
     sup_template *t = take_specs(options, specs, count);
     if (!t) return manta_last_error()->status;
     manta_options spawn = {.size = sizeof spawn, .name = t->options.name, .link = manta_self().id != 0};
-    struct { uint64_t data; } __attribute__((aligned(16))) arguments = {(uintptr_t)t};
+    struct {
+        uint64_t data;
+    } __attribute__((aligned(16))) arguments = {(uintptr_t)t};
     manta_actor a = manta_spawn_class(&spawn, &Supervisor_class, &arguments, 0);
     if (!a.id) {
         template_free(t);

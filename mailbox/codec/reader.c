@@ -12,10 +12,7 @@ static void fail_at(manta_reader *r, const unsigned char *at, manta_status statu
     r->end = r->at;
 }
 
-void manta_reader_fail(manta_reader *r, manta_status status, const char *expected)
-{
-    fail_at(r, r->at, status, expected);
-}
+void manta_reader_fail(manta_reader *r, manta_status status, const char *expected) { fail_at(r, r->at, status, expected); }
 
 bool manta_reader_enter(manta_reader *r)
 {

@@ -6,10 +6,7 @@ slab message_slab;
 
 enum { MESSAGE_MAX_BYTES = 1 << 30 };
 
-bool message_pool_init(uint64_t limit)
-{
-    return slab_init(&message_slab, "message", sizeof(message), 0, limit, NULL);
-}
+bool message_pool_init(uint64_t limit) { return slab_init(&message_slab, "message", sizeof(message), 0, limit, NULL); }
 
 /* zmq aligns a frame's data to 16 only where malloc does and its own header is a multiple: the handler reads structs in place, so ask for a
  * frame over memory of our own. */

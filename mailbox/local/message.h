@@ -16,7 +16,7 @@
 #include "scheduler/pool/pool.h"
 
 enum { MESSAGE_INLINE = 80, MESSAGE_CACHE = 0 };
-enum { /* flags */
+enum {                 /* flags */
     MESSAGE_FRAME = 1, /* the payload is in `frame` */
     MESSAGE_HELD = 2,  /* a handler or a stash needs it after the mailbox let go */
     MESSAGE_PASSED = 4 /* held, and the mailbox has let go */
@@ -24,12 +24,12 @@ enum { /* flags */
 
 typedef struct message {
     _Atomic(struct message *) next;
-    uint64_t from;          /* sender's actor id; 0: no actor */
-    void *reply;            /* the future to complete, or NULL */
-    const void *method;     /* what to do, for the upper layer */
-    uint32_t generation;    /* of the receiver it was meant for */
-    uint32_t size;          /* payload bytes */
-    uint8_t kind, flags;    /* kind: the upper layer's */
+    uint64_t from;       /* sender's actor id; 0: no actor */
+    void *reply;         /* the future to complete, or NULL */
+    const void *method;  /* what to do, for the upper layer */
+    uint32_t generation; /* of the receiver it was meant for */
+    uint32_t size;       /* payload bytes */
+    uint8_t kind, flags; /* kind: the upper layer's */
     uint16_t retries;
     union {
         _Alignas(16) unsigned char bytes[MESSAGE_INLINE];

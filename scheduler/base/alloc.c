@@ -52,10 +52,7 @@ void *base_calloc(size_t count, size_t size_bytes)
     return calloc(1, at_least_one(total));
 }
 
-void *base_realloc(void *memory, size_t size_bytes)
-{
-    return should_fail() ? NULL : realloc(memory, at_least_one(size_bytes));
-}
+void *base_realloc(void *memory, size_t size_bytes) { return should_fail() ? NULL : realloc(memory, at_least_one(size_bytes)); }
 
 void *base_aligned_alloc(size_t alignment, size_t size_bytes)
 {

@@ -12,8 +12,8 @@
 #include <stdint.h>
 
 void *base_alloc(size_t size_bytes);
-void *base_calloc(size_t count, size_t size_bytes); /* checks count * size for overflow */
-void *base_realloc(void *memory, size_t size_bytes); /* on failure `memory` stays valid */
+void *base_calloc(size_t count, size_t size_bytes);            /* checks count * size for overflow */
+void *base_realloc(void *memory, size_t size_bytes);           /* on failure `memory` stays valid */
 void *base_aligned_alloc(size_t alignment, size_t size_bytes); /* alignment: power of two */
 char *base_strdup(const char *text);
 void base_free(void *memory); /* NULL is fine */

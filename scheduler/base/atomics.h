@@ -28,10 +28,8 @@ enum { CACHE_LINE = 64, CACHE_PAIR = 128 }; /* bytes; a pair is what the adjacen
 #define exchange_seq(p, v) atomic_exchange_explicit(p, v, memory_order_seq_cst)
 
 /* Compare and swap; on failure *expected_p holds what was seen. */
-#define cas_acq_rel(p, expected_p, v) \
-    atomic_compare_exchange_strong_explicit(p, expected_p, v, memory_order_acq_rel, memory_order_acquire)
-#define cas_seq(p, expected_p, v) \
-    atomic_compare_exchange_strong_explicit(p, expected_p, v, memory_order_seq_cst, memory_order_seq_cst)
+#define cas_acq_rel(p, expected_p, v) atomic_compare_exchange_strong_explicit(p, expected_p, v, memory_order_acq_rel, memory_order_acquire)
+#define cas_seq(p, expected_p, v) atomic_compare_exchange_strong_explicit(p, expected_p, v, memory_order_seq_cst, memory_order_seq_cst)
 
 /* Tells the core that this is a spin. */
 static inline void spin_pause(void)

@@ -21,14 +21,14 @@ typedef struct deque_array {
 } deque_array;
 
 typedef struct deque {
-    _Alignas(CACHE_PAIR) _Atomic int64_t top; /* written by thieves and by the owner's last pop */
+    _Alignas(CACHE_PAIR) _Atomic int64_t top;    /* written by thieves and by the owner's last pop */
     _Alignas(CACHE_PAIR) _Atomic int64_t bottom; /* written by the owner */
     _Atomic(deque_array *) array;
 } deque;
 
 bool deque_init(deque *d, int64_t capacity); /* capacity: power of two; false: out of memory */
 void deque_fini(deque *d);
-bool deque_grow(deque *d); /* owner; doubles; false: out of memory, nothing changed */
+bool deque_grow(deque *d);   /* owner; doubles; false: out of memory, nothing changed */
 void *deque_steal(deque *d); /* oldest, or NULL when empty or when another thread was faster */
 
 /* Number of items; exact for the owner, a guess for others; never negative. */

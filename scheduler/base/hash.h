@@ -20,9 +20,9 @@ typedef struct string_table {
 
 void string_table_init(string_table *t);
 void string_table_fini(string_table *t);
-void *string_table_get(const string_table *t, const char *key);               /* NULL when absent */
-bool string_table_put(string_table *t, const char *key, void *value);         /* replaces; false: out of memory, unchanged */
-void *string_table_remove(string_table *t, const char *key);                  /* the value, or NULL when absent */
+void *string_table_get(const string_table *t, const char *key);       /* NULL when absent */
+bool string_table_put(string_table *t, const char *key, void *value); /* replaces; false: out of memory, unchanged */
+void *string_table_remove(string_table *t, const char *key);          /* the value, or NULL when absent */
 /* Walks the table: start with *cursor = 0; false at the end. The table must not change meanwhile. */
 bool string_table_next(const string_table *t, size_t *cursor, const char **out_key, void **out_value);
 

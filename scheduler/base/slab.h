@@ -19,10 +19,10 @@ enum { SLAB_MAGAZINE = 64 };
 
 typedef struct slab {
     const char *name;
-    size_t record_bytes, link; /* link: offset of the two words */
-    uint64_t capacity;         /* records that fit into the range */
-    unsigned char *base;       /* NULL before slab_init */
-    void (*prepare)(void *record); /* called once for each record, when it is first handed out; may be NULL */
+    size_t record_bytes, link;                  /* link: offset of the two words */
+    uint64_t capacity;                          /* records that fit into the range */
+    unsigned char *base;                        /* NULL before slab_init */
+    void (*prepare)(void *record);              /* called once for each record, when it is first handed out; may be NULL */
     _Alignas(CACHE_PAIR) _Atomic uint64_t used; /* records ever handed out: indices below it have been prepared or will be at once */
     _Atomic uint64_t limit;                     /* most records that may be handed out; at most capacity */
     pthread_mutex_t lock;
@@ -60,7 +60,8 @@ static inline void *slab_get(slab *s, slab_cache *c, size_t link)
 
 static inline void slab_put(slab *s, slab_cache *c, void *record, size_t link)
 {
-    if (unlikely(c->count == SLAB_MAGAZINE)) slab_spill(s, c); /* before the push: get and put in turn at the border must not swap magazines */
+    if (unlikely(c->count == SLAB_MAGAZINE))
+        slab_spill(s, c); /* before the push: get and put in turn at the border must not swap magazines */
     *slab_link(record, link) = c->active;
     c->active = record;
     c->count++;

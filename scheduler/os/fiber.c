@@ -48,10 +48,7 @@ static struct {
     size_t total, pooled, limit, stack_bytes;
 } fibers = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-static size_t round_to_pages(size_t n)
-{
-    return (n + OS_PAGE - 1) & ~(size_t)(OS_PAGE - 1);
-}
+static size_t round_to_pages(size_t n) { return (n + OS_PAGE - 1) & ~(size_t)(OS_PAGE - 1); }
 
 static size_t default_stack(void)
 {
@@ -88,7 +85,7 @@ void fiber_count(size_t *out_total, size_t *out_pooled)
 /* ---- sanitizers ---- */
 
 /* The stack that a switch comes from, as AddressSanitizer knows it: needed by fibers that are threads' own stacks. */
-static void sanitize_arrive(fiber *self)
+static inline __attribute__((__always_inline__)) void sanitize_arrive(fiber *self)
 {
 #ifdef FIBER_ASAN
     __sanitizer_finish_switch_fiber(self->sanitizer, NULL, NULL);
@@ -98,15 +95,15 @@ static void sanitize_arrive(fiber *self)
 #endif
 }
 
-static void sanitize_leave(fiber *from, fiber *to, bool final)
+static inline __attribute__((__always_inline__)) void sanitize_leave(fiber *from, fiber *to, bool final)
 {
 #ifdef FIBER_ASAN
     __sanitizer_start_switch_fiber(final ? NULL : &from->sanitizer, to->stack_low, to->stack_bytes);
 #elif defined(FIBER_TSAN)
-    (void)from, (void)final;
+    (void)from, (void) final;
     __tsan_switch_to_fiber(to->sanitizer, 0);
 #else
-    (void)from, (void)to, (void)final;
+    (void)from, (void)to, (void) final;
 #endif
 }
 
@@ -142,10 +139,7 @@ void fiber_begin(fiber *self)
     abort(); /* an entry must not return */
 }
 
-static size_t stack_top(const fiber *f)
-{
-    return (size_t)((const unsigned char *)f - (const unsigned char *)f->stack_low) & ~(size_t)15;
-}
+static size_t stack_top(const fiber *f) { return (size_t)((const unsigned char *)f - (const unsigned char *)f->stack_low) & ~(size_t)15; }
 
 static bool prepare(fiber *f, fiber_entry entry, void *argument)
 {

@@ -23,12 +23,12 @@ typedef struct fiber {
     void *stack_pointer; /* saved by the switch */
     fiber_entry entry;
     void *argument;
-    struct fiber *next;                    /* for lists of whoever holds the fiber */
-    void *stack_low;                       /* lowest usable byte, above the guard page; NULL: a thread's own stack */
+    struct fiber *next; /* for lists of whoever holds the fiber */
+    void *stack_low;    /* lowest usable byte, above the guard page; NULL: a thread's own stack */
     size_t stack_bytes;
-    void *sanitizer;                       /* tsan fiber / asan fake stack */
-    void *context;                         /* ucontext_t where that is used */
-    uint64_t scheduler_word[2];            /* the pool's, while the fiber is suspended */
+    void *sanitizer;                                           /* tsan fiber / asan fake stack */
+    void *context;                                             /* ucontext_t where that is used */
+    uint64_t scheduler_word[2];                                /* the pool's, while the fiber is suspended */
     _Alignas(CACHE_LINE) unsigned char user[FIBER_USER_BYTES]; /* the upper layers' record of what runs here; zero at first */
 } fiber;
 

@@ -7,10 +7,7 @@
 #include "scheduler/base/alloc.h"
 
 /* makecontext passes ints: the pointer goes in two halves. */
-static void start(unsigned low, unsigned high)
-{
-    fiber_begin((fiber *)(uintptr_t)((uint64_t)high << 32 | low));
-}
+static void start(unsigned low, unsigned high) { fiber_begin((fiber *)(uintptr_t)((uint64_t)high << 32 | low)); }
 
 bool fiber_context_make(fiber *f, size_t top)
 {
@@ -25,9 +22,6 @@ bool fiber_context_make(fiber *f, size_t top)
     return true;
 }
 
-void fiber_context_switch(fiber *from, fiber *to)
-{
-    swapcontext(from->context, to->context);
-}
+void fiber_context_switch(fiber *from, fiber *to) { swapcontext(from->context, to->context); }
 
 #endif

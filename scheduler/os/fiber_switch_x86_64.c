@@ -49,9 +49,6 @@ bool fiber_context_make(fiber *f, size_t top)
     return true;
 }
 
-void fiber_context_switch(fiber *from, fiber *to)
-{
-    manta_fiber_swap(&from->stack_pointer, to->stack_pointer, to);
-}
+void fiber_context_switch(fiber *from, fiber *to) { manta_fiber_swap(&from->stack_pointer, to->stack_pointer, to); }
 
 #endif

@@ -15,7 +15,7 @@
 
 enum { TIMER_LEVELS = 6, TIMER_SLOTS = 64, TIMER_TICK_SHIFT = 16 };
 
-typedef struct timer_node { /* zeroed before its first use; must stay where it is while armed */
+typedef struct timer_node {          /* zeroed before its first use; must stay where it is while armed */
     struct timer_node *next, **link; /* link: whoever points here; NULL: not armed */
     uint64_t deadline_ns, sequence;
     uint8_t level, slot;
@@ -23,7 +23,7 @@ typedef struct timer_node { /* zeroed before its first use; must stay where it i
 
 typedef struct timer_wheel {
     uint64_t now_ns, now_tick, sequence;
-    size_t count; /* armed timers */
+    size_t count;                    /* armed timers */
     uint64_t occupied[TIMER_LEVELS]; /* bit s: slots[level][s] is not empty */
     timer_node *slots[TIMER_LEVELS][TIMER_SLOTS];
 } timer_wheel;

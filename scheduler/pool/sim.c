@@ -57,11 +57,11 @@ static runnable *ready_take(worker *w)
     return r;
 }
 
-/* To the next timer. False: there is none, or the deadline comes first. */
+/* To the next timer or the deadline, whichever is first. False: there is no timer before the deadline. */
 static bool clock_jump(worker *w)
 {
     uint64_t next = load_relaxed(&w->timer_next_ns);
-    if (next == UINT64_MAX) return false;
+    if (next == UINT64_MAX && sim.deadline_ns == OS_FOREVER) return false;
     if (next > sim.now_ns) sim.now_ns = next < sim.deadline_ns ? next : sim.deadline_ns;
     return sim.now_ns < sim.deadline_ns;
 }

@@ -2,7 +2,9 @@
 /* A field of a type that cannot travel is refused, and the message names the type: the functions manta_pack_Socket and so on do not exist. */
 #include <manta/manta.h>
 
-typedef struct Socket { int descriptor; } Socket;
+typedef struct Socket {
+    int descriptor;
+} Socket;
 
 MANTA_ACTOR(Server, int connections;)
 #ifdef CASE

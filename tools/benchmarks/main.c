@@ -33,8 +33,12 @@ static int run(const bench *b, uint64_t n)
     double start = now_s();
     uint64_t units = b->run(n);
     double seconds = now_s() - start;
-    if (strcmp(b->unit, "byte") == 0) printf("{\"name\":\"%s\",\"n\":%" PRIu64 ",\"bytes_per_actor\":%.1f,\"seconds\":%.6f}\n", b->name, n, (double)units / (double)n, seconds);
-    else printf("{\"name\":\"%s\",\"n\":%" PRIu64 ",\"units\":%" PRIu64 ",\"unit\":\"%s\",\"seconds\":%.6f}\n", b->name, n, units, b->unit, seconds);
+    if (strcmp(b->unit, "byte") == 0)
+        printf("{\"name\":\"%s\",\"n\":%" PRIu64 ",\"bytes_per_actor\":%.1f,\"seconds\":%.6f}\n", b->name, n, (double)units / (double)n,
+            seconds);
+    else
+        printf("{\"name\":\"%s\",\"n\":%" PRIu64 ",\"units\":%" PRIu64 ",\"unit\":\"%s\",\"seconds\":%.6f}\n", b->name, n, units, b->unit,
+            seconds);
     return 0;
 }
 

@@ -30,7 +30,7 @@
 #define MANTA_I_PASS(c, f) , a_->MPP_NAME(f)
 #define MANTA_I_PACK(c, f) MPP_CAT(manta_pack_, MPP_TYPE(f))(w_, &a_->MPP_NAME(f));
 #define MANTA_I_UNPACK(c, f) MPP_CAT(manta_unpack_, MPP_TYPE(f))(r_, &a_->MPP_NAME(f));
-#define MANTA_I_EXTRA(c, f) + MPP_CAT(manta_extra_, MPP_TYPE(f))(&a_->MPP_NAME(f))
+#define MANTA_I_EXTRA(c, f) +MPP_CAT(manta_extra_, MPP_TYPE(f))(&a_->MPP_NAME(f))
 #define MANTA_I_RELOCATE(c, f) MPP_CAT(manta_relocate_, MPP_TYPE(f))(&a_->MPP_NAME(f), at_);
 #define MANTA_I_REFS(c, f) MPP_CAT(manta_refs_, MPP_TYPE(f))(&a_->MPP_NAME(f), visit_, context_);
 #define MANTA_I_HAS(c, f) | MPP_CAT(MANTA_HAS_, MPP_TYPE(f))
@@ -81,7 +81,10 @@
     enum { N##_has = 0 MPP_EACH(MANTA_I_HAS, , ##__VA_ARGS__) };
 
 #define MANTA_I_LAYOUT(S, N) \
-    { (uint32_t)sizeof(S), N##_pack, N##_unpack, (N##_has & 1) ? N##_extra : NULL, (N##_has & 1) ? N##_relocate : NULL, (N##_has & 2) ? N##_refs : NULL }
+    { \
+        (uint32_t)sizeof(S), N##_pack, N##_unpack, (N##_has & 1) ? N##_extra : NULL, (N##_has & 1) ? N##_relocate : NULL, \
+            (N##_has & 2) ? N##_refs : NULL \
+    }
 
 /* The layout of a result: empty for void, else that of a struct with the one field (R, value). */
 #define MANTA_I_RESULT_FUNCTIONS(P, R) MPP_IF_VOID(R)()(MANTA_I_RESULT_FUNCTIONS_(P, R))
@@ -92,7 +95,7 @@
     MANTA_UNUSED static void P##_result_relocate(void *v_, unsigned char **at_) { MPP_CAT(manta_relocate_, R)((R *)v_, at_); } \
     MANTA_UNUSED static void P##_result_refs(void *v_, manta_ref_visitor f_, void *c_) { MPP_CAT(manta_refs_, R)((R *)v_, f_, c_); } \
     enum { P##_result_has = MPP_CAT(MANTA_HAS_, R) };
-#define MANTA_I_RESULT_LAYOUT(P, R) MPP_IF_VOID(R)({ 0, NULL, NULL, NULL, NULL, NULL })(MANTA_I_LAYOUT(R, P##_result))
+#define MANTA_I_RESULT_LAYOUT(P, R) MPP_IF_VOID(R)({0, NULL, NULL, NULL, NULL, NULL})(MANTA_I_LAYOUT(R, P##_result))
 
 #define MANTA_I_TYPE_FORWARDS(S) \
     MANTA_UNUSED static inline void manta_pack_##S(manta_writer *w_, const S *v_) { manta_i_##S##_pack(w_, v_); } \
@@ -103,14 +106,20 @@
 
 /* Argument struct and descriptor: shared by methods and tasks. */
 #define MANTA_I_ARGUMENTS(P, ...) \
-    __extension__ typedef struct P##_args { char empty_[0]; MPP_EACH(MANTA_I_FIELD, , ##__VA_ARGS__) } __attribute__((aligned(16))) P##_args; \
+    __extension__ typedef struct P##_args { \
+        char empty_[0]; \
+        MPP_EACH(MANTA_I_FIELD, , ##__VA_ARGS__) \
+    } __attribute__((aligned(16))) P##_args; \
     MANTA_I_FUNCTIONS(P##_args, P##_args, ##__VA_ARGS__) \
     MANTA_C_LINKAGE manta_method P##_method;
 #define MANTA_I_DESCRIPTOR(P, owner_, name_, R, generator_, ...) \
-    manta_method P##_method = { owner_, name_, MPP_STR(R) "(" MPP_EACH(MANTA_I_SIGNATURE, , ##__VA_ARGS__) ")", P##_invoke, \
-        MANTA_I_LAYOUT(P##_args, P##_args), MANTA_I_RESULT_LAYOUT(P, R), NULL, 0, 0, generator_, NULL };
+    manta_method P##_method = {owner_, name_, MPP_STR(R) "(" MPP_EACH(MANTA_I_SIGNATURE, , ##__VA_ARGS__) ")", P##_invoke, \
+        MANTA_I_LAYOUT(P##_args, P##_args), MANTA_I_RESULT_LAYOUT(P, R), NULL, 0, 0, generator_, NULL};
 
-#define MANTA_I_FILL(P, ...) P##_args a_; (void)a_; MPP_EACH(MANTA_I_SET, , ##__VA_ARGS__)
+#define MANTA_I_FILL(P, ...) \
+    P##_args a_; \
+    (void)a_; \
+    MPP_EACH(MANTA_I_SET, , ##__VA_ARGS__)
 
 #define MANTA_I_DECLARE(C, m, P, R, ...) \
     MANTA_I_ARGUMENTS(P, ##__VA_ARGS__) MPP_IF_INIT(m)(MANTA_I_INIT_STUBS(C, P, ##__VA_ARGS__))(MANTA_I_STUBS(C, P, R, ##__VA_ARGS__))
@@ -165,9 +174,15 @@
         return manta_child_spec_make(o_, &C##_class, &a_, P##_args_extra(&a_)); \
     }
 #define MANTA_I_PLAIN_SPAWN(C) \
-    MANTA_UNUSED static inline C##_ref C##_spawn_with(const manta_options *o_) { return C##_ref_of(manta_spawn_class(o_, &C##_class, NULL, 0)); } \
+    MANTA_UNUSED static inline C##_ref C##_spawn_with(const manta_options *o_) \
+    { \
+        return C##_ref_of(manta_spawn_class(o_, &C##_class, NULL, 0)); \
+    } \
     MANTA_UNUSED static inline C##_ref C##_spawn(void) { return C##_ref_of(manta_spawn_class(NULL, &C##_class, NULL, 0)); } \
-    MANTA_UNUSED static inline manta_child_spec C##_child(const manta_child_options *o_) { return manta_child_spec_make(o_, &C##_class, NULL, 0); }
+    MANTA_UNUSED static inline manta_child_spec C##_child(const manta_child_options *o_) \
+    { \
+        return manta_child_spec_make(o_, &C##_class, NULL, 0); \
+    }
 
 /* The descriptor, and the head of the body. */
 #define MANTA_I_DEFINE(C, m, P, R, ...) \
@@ -177,13 +192,15 @@
     { \
         const P##_args *a_ = (const P##_args *)v_; \
         (void)a_, (void)result_; \
-        MPP_IF_VOID(R)(P##_body((C *)self_ MPP_EACH(MANTA_I_PASS, , ##__VA_ARGS__));) \
-                      (*(R *)result_ = P##_body((C *)self_ MPP_EACH(MANTA_I_PASS, , ##__VA_ARGS__));) \
+        MPP_IF_VOID(R) \
+        (P##_body((C *)self_ MPP_EACH(MANTA_I_PASS, , ##__VA_ARGS__));)( \
+            *(R *)result_ = P##_body((C *)self_ MPP_EACH(MANTA_I_PASS, , ##__VA_ARGS__));) \
     } \
     MANTA_I_DESCRIPTOR(P, #C, #m, R, 0, ##__VA_ARGS__) \
     static R P##_body(C *self MANTA_UNUSED MPP_EACH(MANTA_I_BODY_PARAM, , ##__VA_ARGS__))
 
-#define MANTA_I_CLASS_OBJECT(C, options_, n_, init_) manta_class C##_class = { #C, (uint32_t)sizeof(C), n_, C##_methods, { options_ }, init_, 0, NULL };
+#define MANTA_I_CLASS_OBJECT(C, options_, n_, init_) \
+    manta_class C##_class = {#C, (uint32_t)sizeof(C), n_, C##_methods, {options_}, init_, 0, NULL};
 
 #define MANTA_I_TASK_DECLARE(t, R, ...) \
     MANTA_I_ARGUMENTS(t, ##__VA_ARGS__) \
@@ -201,7 +218,8 @@
         f_.future = manta_submit(NULL, &t##_method, &a_, t##_args_extra(&a_)); \
         return f_; \
     }
-#define MANTA_I_TASK_REGISTER(t) __attribute__((constructor)) static void t##_register(void) { manta_register_task(&t##_method); }
+#define MANTA_I_TASK_REGISTER(t) \
+    __attribute__((constructor)) static void t##_register(void) { manta_register_task(&t##_method); }
 #define MANTA_I_TASK_DEFINE(t, R, ...) \
     MANTA_I_RESULT_FUNCTIONS(t, R) \
     static R t##_body(MANTA_I_PARAMS(__VA_ARGS__)); \
@@ -245,10 +263,10 @@
 
 #define MANTA_I_APPLY(M, ...) M(__VA_ARGS__)
 #define MANTA_I_BEHAVIOR_ENTRY(C, pair) MANTA_I_APPLY(MANTA_I_BEHAVIOR_ENTRY_, C, MPP_TYPE(pair), MPP_NAME(pair))
-#define MANTA_I_BEHAVIOR_ENTRY_(C, from_, to_) { &C##_##from_##_method, &C##_##to_##_method },
+#define MANTA_I_BEHAVIOR_ENTRY_(C, from_, to_) {&C##_##from_##_method, &C##_##to_##_method},
 #define MANTA_I_BEHAVIOR_CHECK(C, pair) MANTA_I_APPLY(MANTA_I_BEHAVIOR_CHECK_, C, MPP_TYPE(pair), MPP_NAME(pair))
 #define MANTA_I_BEHAVIOR_CHECK_(C, from_, to_) \
     MANTA_STATIC_ASSERT(MANTA_SAME_TYPE(__typeof__(C##_##from_##_body), __typeof__(C##_##to_##_body)), \
-                        "the two methods of a behavior entry differ in parameters or result");
+        "the two methods of a behavior entry differ in parameters or result");
 
 #endif

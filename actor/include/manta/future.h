@@ -42,7 +42,8 @@ extern "C" {
 #define manta_get_timeout(f, out, timeout_ms) \
     ({ \
         __typeof__(f) get_ = (f); \
-        MANTA_STATIC_ASSERT(MANTA_SAME_TYPE(__typeof__(get_.type[0]), __typeof__(*(out))), "the variable's type is not the call's result type"); \
+        MANTA_STATIC_ASSERT( \
+            MANTA_SAME_TYPE(__typeof__(get_.type[0]), __typeof__(*(out))), "the variable's type is not the call's result type"); \
         manta_get_value(get_.future, (out), sizeof *(out), (timeout_ms)); \
     })
 
@@ -52,8 +53,9 @@ extern "C" {
 /* manta_status manta_get_all(futures, values, n): waits for n futures of one type; every one is consumed; the first error by index, or MANTA_OK. */
 #define manta_get_all(futures, values, n) \
     ({ \
-        MANTA_STATIC_ASSERT(MANTA_SAME_TYPE(__typeof__((futures)[0].type[0]), __typeof__((values)[0])), "the array's type is not the calls' result type"); \
-        manta_get_values(&(futures)[0].future, (values), sizeof (values)[0], (n)); \
+        MANTA_STATIC_ASSERT( \
+            MANTA_SAME_TYPE(__typeof__((futures)[0].type[0]), __typeof__((values)[0])), "the array's type is not the calls' result type"); \
+        manta_get_values(&(futures)[0].future, (values), sizeof(values)[0], (n)); \
     })
 
 /* manta_status manta_wait(futures, n, k, timeout_ms, ready): waits until at least k of n futures (of one type) are complete, value or error; marks
@@ -64,7 +66,8 @@ extern "C" {
 #define manta_next(s, out) \
     ({ \
         __typeof__(s) next_ = (s); \
-        MANTA_STATIC_ASSERT(MANTA_SAME_TYPE(__typeof__(next_.type[0]), __typeof__(*(out))), "the variable's type is not the generator's type"); \
+        MANTA_STATIC_ASSERT( \
+            MANTA_SAME_TYPE(__typeof__(next_.type[0]), __typeof__(*(out))), "the variable's type is not the generator's type"); \
         manta_next_value(next_.stream, (out), sizeof *(out)); \
     })
 
@@ -72,7 +75,8 @@ extern "C" {
 MANTA_EXPORT void manta_await_value(manta_future f, void *out, size_t size_bytes);
 MANTA_EXPORT manta_status manta_get_value(manta_future f, void *out, size_t size_bytes, uint64_t timeout_ms);
 MANTA_EXPORT manta_status manta_get_values(const manta_future *futures, void *out, size_t size_bytes, size_t count);
-MANTA_EXPORT manta_status manta_wait_futures(const manta_future *futures, size_t count, size_t needed, uint64_t timeout_ms, bool *out_ready);
+MANTA_EXPORT manta_status manta_wait_futures(
+    const manta_future *futures, size_t count, size_t needed, uint64_t timeout_ms, bool *out_ready);
 MANTA_EXPORT manta_status manta_next_value(manta_stream s, void *out, size_t size_bytes);
 
 /* True when the future is complete (value or error): a get would not wait. False for a stale one. Any thread. */

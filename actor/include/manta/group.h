@@ -23,12 +23,16 @@ MANTA_EXPORT manta_status manta_group_members(const char *group, manta_actor *ou
 /* manta_publish("prices", Price, value): sends `value` (of type T) to every subscriber whose method takes a T; FIFO per publisher. *out_count: sent to so many; may be NULL. */
 #define manta_publish(topic, T, value, out_count) \
     ({ \
-        __extension__ struct { T v; } __attribute__((aligned(16))) publish_ = {(value)}; \
+        __extension__ struct { \
+            T v; \
+        } __attribute__((aligned(16))) publish_ = {(value)}; \
         manta_publish_value(topic, #T, &publish_, sizeof publish_, MPP_CAT(manta_extra_, T)(&publish_.v), out_count); \
     })
-MANTA_EXPORT manta_status manta_subscribe_method(const char *topic, const manta_method *method); /* MANTA_ETYPE: not one argument; MANTA_EEXIST */
-MANTA_EXPORT manta_status manta_unsubscribe(const char *topic);                                  /* handler only; MANTA_ENOTFOUND */
-MANTA_EXPORT manta_status manta_publish_value(const char *topic, const char *type_name, const void *value, size_t size_bytes, size_t extra_bytes, size_t *out_count);
+MANTA_EXPORT manta_status manta_subscribe_method(
+    const char *topic, const manta_method *method);             /* MANTA_ETYPE: not one argument; MANTA_EEXIST */
+MANTA_EXPORT manta_status manta_unsubscribe(const char *topic); /* handler only; MANTA_ENOTFOUND */
+MANTA_EXPORT manta_status manta_publish_value(
+    const char *topic, const char *type_name, const void *value, size_t size_bytes, size_t extra_bytes, size_t *out_count);
 
 /* A pool: several actors of one class behind one choice. */
 typedef enum manta_pool_policy {
@@ -40,10 +44,11 @@ typedef struct manta_pool manta_pool;
 
 /* Makes a pool of `count` running actors (1..65536). The pool does not own them. MANTA_EINVAL, MANTA_ENOMEM. */
 MANTA_EXPORT manta_status manta_pool_new(const manta_actor *actors, size_t count, manta_pool_policy policy, manta_pool **out);
-MANTA_EXPORT manta_actor manta_pool_pick(manta_pool *pool);                 /* the next living actor by the policy; {0}: all are dead */
-MANTA_EXPORT manta_actor manta_pool_pick_key(manta_pool *pool, uint64_t key); /* the same living actor for the same key (rendezvous hashing) */
-MANTA_EXPORT manta_status manta_pool_stop(manta_pool *pool);                /* manta_stop for all */
-MANTA_EXPORT void manta_pool_free(manta_pool **pool);                       /* clears *pool; NULL is fine */
+MANTA_EXPORT manta_actor manta_pool_pick(manta_pool *pool); /* the next living actor by the policy; {0}: all are dead */
+MANTA_EXPORT manta_actor manta_pool_pick_key(
+    manta_pool *pool, uint64_t key);                         /* the same living actor for the same key (rendezvous hashing) */
+MANTA_EXPORT manta_status manta_pool_stop(manta_pool *pool); /* manta_stop for all */
+MANTA_EXPORT void manta_pool_free(manta_pool **pool);        /* clears *pool; NULL is fine */
 
 #ifdef __cplusplus
 }

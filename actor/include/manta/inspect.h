@@ -16,19 +16,19 @@ typedef enum manta_actor_state {
     MANTA_STATE_IDLE = 0, /* no message */
     MANTA_STATE_QUEUED,   /* has messages, waits for a worker */
     MANTA_STATE_RUNNING,
-    MANTA_STATE_WAITING   /* a handler is suspended in a wait */
+    MANTA_STATE_WAITING /* a handler is suspended in a wait */
 } manta_actor_state;
 
 typedef struct manta_actor_info {
     manta_actor actor;
-    const char *class_name;   /* "task" for tasks */
-    char name[128];           /* "" when not registered */
+    const char *class_name; /* "task" for tasks */
+    char name[128];         /* "" when not registered */
     manta_actor_state state;
-    const char *method;       /* of the handler that runs or waits; "" otherwise */
-    uint64_t queue_length;    /* messages not yet taken; counted up to 100,000 */
-    uint64_t handled;         /* messages so far */
-    uint64_t message_age_ns;  /* since the current handler began (running: to 10 ms) */
-    const char *waits_for;    /* "call", "sleep", "futures", "object", "mailbox room", "stream"; "" when not waiting */
+    const char *method;          /* of the handler that runs or waits; "" otherwise */
+    uint64_t queue_length;       /* messages not yet taken; counted up to 100,000 */
+    uint64_t handled;            /* messages so far */
+    uint64_t message_age_ns;     /* since the current handler began (running: to 10 ms) */
+    const char *waits_for;       /* "call", "sleep", "futures", "object", "mailbox room", "stream"; "" when not waiting */
     manta_actor waits_for_actor; /* whose answer it waits for; {0}: nobody's in particular */
 } manta_actor_info;
 
@@ -53,10 +53,14 @@ typedef struct manta_stats {
     uint64_t fibers, messages_allocated, futures_allocated;
     uint32_t workers;
 } manta_stats;
+/* Sums over all threads; each number may be a moment old. */
 MANTA_EXPORT manta_status manta_read_stats(manta_stats *out);
 
 /* The last dead letters (at most 64 are kept): messages for actors that were gone. */
-typedef struct manta_dead_letter { manta_actor to, from; const char *class_name, *method; } manta_dead_letter;
+typedef struct manta_dead_letter {
+    manta_actor to, from;
+    const char *class_name, *method;
+} manta_dead_letter;
 MANTA_EXPORT manta_status manta_dead_letters(manta_dead_letter *out, size_t capacity, size_t *out_count);
 
 /* Writes the event rings of all workers as Chrome trace JSON (chrome://tracing, Perfetto). MANTA_EIO with the reason. Level as in manta_config.trace. */

@@ -14,11 +14,11 @@
 /* MPP_N(a, b, c) -> 3; MPP_N() -> 0. More than 16 give a name that says so. */
 #define MPP_N_(z, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13, a14, a15, a16, a17, a18, a19, a20, n, ...) n
 #define MPP_N(...) \
-    MPP_N_(0, ##__VA_ARGS__, MORE_THAN_16, MORE_THAN_16, MORE_THAN_16, MORE_THAN_16, 16, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0)
+    MPP_N_(0, ##__VA_ARGS__, MORE_THAN_16, MORE_THAN_16, MORE_THAN_16, MORE_THAN_16, 16, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, \
+        1, 0)
 
 /* MPP_ANY(a, b) -> 1; MPP_ANY() -> 0. MPP_TAIL(a, b, c) -> b, c. */
-#define MPP_ANY(...) \
-    MPP_N_(0, ##__VA_ARGS__, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0)
+#define MPP_ANY(...) MPP_N_(0, ##__VA_ARGS__, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0)
 #define MPP_TAIL(...) MPP_TAIL_(__VA_ARGS__)
 #define MPP_TAIL_(a, ...) __VA_ARGS__
 

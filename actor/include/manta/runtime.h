@@ -16,16 +16,16 @@ extern "C" {
 /* Settings of a system; zero means default. Each can be set by environment too (MANTA_WORKERS, MANTA_SEED, ...; see docs/settings.md), which
  * this struct overrides where not zero, and by `--manta-workers=2` style arguments, which override both. */
 typedef struct manta_config {
-    size_t size;                  /* sizeof(manta_config), or 0 */
-    uint32_t workers;             /* threads of the pool; 0: one per usable core; at most 64 */
-    uint64_t seed;                /* not 0: deterministic mode: one thread, virtual clock, seeded order; runs while the main thread waits */
-    uint32_t stack_bytes;         /* of a handler's stack; 0: 65536 */
-    uint32_t max_actors;          /* 0: 16777216 */
-    uint32_t stop_timeout_ms;     /* manta_shutdown waits so long for actors and tasks; 0: 5000 */
-    uint32_t stuck_after_ms;      /* a handler that runs so long without a wait is reported; 0: 1000; UINT32_MAX: never */
-    uint32_t trace;               /* 0: off, 1: lifecycle and waits, 2: every message */
-    uint32_t trace_events;        /* kept per worker; 0: 65536 */
-    uint32_t stash_limit;         /* messages per actor; 0: 1024 */
+    size_t size;              /* sizeof(manta_config), or 0 */
+    uint32_t workers;         /* threads of the pool; 0: one per usable core; at most 64 */
+    uint64_t seed;            /* not 0: deterministic mode: one thread, virtual clock, seeded order; runs while the main thread waits */
+    uint32_t stack_bytes;     /* of a handler's stack; 0: 65536 */
+    uint32_t max_actors;      /* 0: 16777216 */
+    uint32_t stop_timeout_ms; /* manta_shutdown waits so long for actors and tasks; 0: 5000 */
+    uint32_t stuck_after_ms;  /* a handler that runs so long without a wait is reported; 0: 1000; UINT32_MAX: never */
+    uint32_t trace;           /* 0: off, 1: lifecycle and waits, 2: every message */
+    uint32_t trace_events;    /* kept per worker; 0: 65536 */
+    uint32_t stash_limit;     /* messages per actor; 0: 1024 */
     void (*on_report)(const char *line, void *context); /* stuck handlers, wait cycles, lost failures; NULL: standard error */
     void *report_context;
 } manta_config;
@@ -51,19 +51,23 @@ MANTA_EXPORT int manta_error_format(const manta_error *error, char *out, size_t 
 /* Makes the handler fail: `return manta_fail(MANTA_EINVAL, "got %d", n), 0;`. The caller's future gets the error, with manta_last_error() chained as its cause
  * when `status` is that error's. The first failure of a handler counts. Elsewhere: sets manta_last_error. */
 MANTA_EXPORT void manta_fail(manta_status status, const char *format, ...) MANTA_PRINTF(2, 3);
-MANTA_EXPORT void manta_exit(manta_status reason, const char *format, ...) MANTA_PRINTF(2, 3); /* the actor exits after this handler; MANTA_OK: normally */
-MANTA_EXPORT void manta_exit_normally(void);         /* the actor exits after this handler, reason "normal" */
-MANTA_EXPORT manta_actor manta_self(void);           /* {0} outside of actors */
-MANTA_EXPORT manta_actor manta_sender(void);         /* who sent the current message; {0}: no actor */
-MANTA_EXPORT bool manta_is_cancelled(void);          /* the current call was cancelled or timed out at its caller */
-MANTA_EXPORT manta_status manta_sleep(uint64_t milliseconds); /* suspends the handler (elsewhere: blocks); MANTA_ECANCELLED when cancelled */
-MANTA_EXPORT void manta_reschedule(void);            /* lets others run first; the actor takes no other message meanwhile (concurrency 1) */
-MANTA_EXPORT manta_status manta_stash(void);         /* puts the current message aside: its call is answered after manta_unstash */
-MANTA_EXPORT manta_status manta_unstash(void);       /* all stashed messages come next, oldest first */
+MANTA_EXPORT void manta_exit(manta_status reason, const char *format, ...)
+    MANTA_PRINTF(2, 3);                      /* the actor exits after this handler; MANTA_OK: normally */
+MANTA_EXPORT void manta_exit_normally(void); /* the actor exits after this handler, reason "normal" */
+MANTA_EXPORT manta_actor manta_self(void);   /* {0} outside of actors */
+MANTA_EXPORT manta_actor manta_sender(void); /* who sent the current message; {0}: no actor */
+MANTA_EXPORT bool manta_is_cancelled(void);  /* the current call was cancelled or timed out at its caller */
+MANTA_EXPORT manta_status manta_sleep(
+    uint64_t milliseconds);                    /* suspends the handler (elsewhere: blocks); MANTA_ECANCELLED when cancelled */
+MANTA_EXPORT void manta_reschedule(void);      /* lets others run first; the actor takes no other message meanwhile (concurrency 1) */
+MANTA_EXPORT manta_status manta_stash(void);   /* puts the current message aside: its call is answered after manta_unstash */
+MANTA_EXPORT manta_status manta_unstash(void); /* all stashed messages come next, oldest first */
 
 /* What happens to messages that a behavior does not list. */
 typedef enum manta_others { MANTA_OTHERS_DEFAULT, MANTA_OTHERS_STASH, MANTA_OTHERS_REJECT } manta_others;
-typedef struct manta_behavior_entry { const manta_method *from, *to; } manta_behavior_entry;
+typedef struct manta_behavior_entry {
+    const manta_method *from, *to;
+} manta_behavior_entry;
 typedef struct manta_behavior {
     const char *name;
     const manta_class *cls;
@@ -82,22 +86,24 @@ MANTA_EXPORT void manta_blocking_end(void);
 /* Memory that lives until the handler returns, or until the innermost manta_scope_end. NULL when out of memory; 16-byte aligned, not zeroed. On a plain
  * thread without a scope it lives until manta_shutdown. */
 MANTA_EXPORT void *manta_alloc(size_t size_bytes);
-MANTA_EXPORT manta_status manta_scope_begin(void);   /* nests, up to 64 deep; a scope holds memory, futures, refs */
-MANTA_EXPORT manta_status manta_scope_end(void);     /* MANTA_ECONTEXT without a begin */
+MANTA_EXPORT manta_status manta_scope_begin(void); /* nests, up to 64 deep; a scope holds memory, futures, refs */
+MANTA_EXPORT manta_status manta_scope_end(void);   /* MANTA_ECONTEXT without a begin */
 
-MANTA_EXPORT uint64_t manta_now_ns(void);            /* monotonic; virtual in deterministic mode */
-MANTA_EXPORT uint64_t manta_random(void);            /* seeded in deterministic mode; not for secrets */
+MANTA_EXPORT uint64_t manta_now_ns(void); /* monotonic; virtual in deterministic mode */
+MANTA_EXPORT uint64_t manta_random(void); /* seeded in deterministic mode; not for secrets */
 
 /* ---- actors ---- */
 
+/* False for {0}, for one that has exited, and for a made-up handle. */
 MANTA_EXPORT bool manta_is_alive(manta_actor actor);
-MANTA_EXPORT manta_status manta_stop(manta_actor actor);  /* exits normally after the messages sent before; MANTA_EDEAD */
-MANTA_EXPORT manta_status manta_kill(manta_actor actor);  /* exits with MANTA_EKILLED at its next wait or message end; cannot be trapped */
+MANTA_EXPORT manta_status manta_stop(manta_actor actor); /* exits normally after the messages sent before; MANTA_EDEAD */
+MANTA_EXPORT manta_status manta_kill(manta_actor actor); /* exits with MANTA_EKILLED at its next wait or message end; cannot be trapped */
 /* Links both ways: when one exits abnormally the other gets its exit signal and exits too, unless it traps exits. Handler only. Linking to a
  * dead actor delivers the signal at once. */
 MANTA_EXPORT manta_status manta_link(manta_actor other);
 MANTA_EXPORT manta_status manta_unlink(manta_actor other);
-MANTA_EXPORT manta_status manta_trap_exit(bool on);  /* of the calling actor; its class needs a method on_exit(manta_actor who, int32_t status, manta_str message) */
+MANTA_EXPORT manta_status manta_trap_exit(
+    bool on); /* of the calling actor; its class needs a method on_exit(manta_actor who, int32_t status, manta_str message) */
 /* manta_monitor(target, Watcher_on_down, &id): when target exits, the calling actor's method on_down(manta_actor who, int32_t status, manta_str message) is called, after
  * all that target sent it before. Handler only. id may be NULL. */
 #define manta_monitor(target, method, out_id) manta_monitor_method(target, &method##_method, out_id)
@@ -109,15 +115,16 @@ MANTA_EXPORT manta_status manta_timer_cancel(manta_timer timer); /* MANTA_ESTALE
 
 /* Names: 1..127 bytes, unique in the process, gone with the actor. MANTA_EEXIST, MANTA_ETOOLONG, MANTA_EINVAL (empty), MANTA_EDEAD. */
 MANTA_EXPORT manta_status manta_register(const char *name, manta_actor actor);
-MANTA_EXPORT manta_status manta_unregister(const char *name);                 /* MANTA_ENOTFOUND */
-MANTA_EXPORT manta_status manta_lookup(const char *name, manta_actor *out);   /* MANTA_ENOTFOUND */
+MANTA_EXPORT manta_status manta_unregister(const char *name);               /* MANTA_ENOTFOUND */
+MANTA_EXPORT manta_status manta_lookup(const char *name, manta_actor *out); /* MANTA_ENOTFOUND */
 
-/* ---- plumbing of the macros ---- */
-
+/* ---- plumbing of the macros: arguments is the method's argument struct (copied), extra_bytes what its strings point to ---- */
 MANTA_EXPORT manta_future manta_call_method(manta_actor to, const manta_method *method, const void *arguments, size_t extra_bytes);
-MANTA_EXPORT manta_future manta_call_with(const manta_options *options, manta_actor to, const manta_method *method, const void *arguments, size_t extra_bytes);
+MANTA_EXPORT manta_future manta_call_with(
+    const manta_options *options, manta_actor to, const manta_method *method, const void *arguments, size_t extra_bytes);
 MANTA_EXPORT manta_status manta_send_method(manta_actor to, const manta_method *method, const void *arguments, size_t extra_bytes);
-MANTA_EXPORT manta_timer manta_send_later(uint64_t delay_ms, uint64_t period_ms, manta_actor to, const manta_method *method, const void *arguments, size_t extra_bytes);
+MANTA_EXPORT manta_timer manta_send_later(
+    uint64_t delay_ms, uint64_t period_ms, manta_actor to, const manta_method *method, const void *arguments, size_t extra_bytes);
 MANTA_EXPORT manta_actor manta_spawn_class(const manta_options *options, manta_class *cls, const void *arguments, size_t extra_bytes);
 MANTA_EXPORT manta_future manta_submit(const manta_options *options, const manta_method *task, const void *arguments, size_t extra_bytes);
 MANTA_EXPORT manta_stream manta_generate(const manta_options *options, const manta_method *task, const void *arguments, size_t extra_bytes);

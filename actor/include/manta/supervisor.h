@@ -29,10 +29,10 @@ typedef enum manta_restart {
 #define MANTA_STOP_NOW UINT32_MAX /* shutdown_ms: kill at once (OTP's brutal_kill) */
 
 typedef struct manta_child_options {
-    size_t size;            /* sizeof(manta_child_options), or 0 */
-    const char *id;         /* unique among the children; NULL: the class's name plus a number */
+    size_t size;    /* sizeof(manta_child_options), or 0 */
+    const char *id; /* unique among the children; NULL: the class's name plus a number */
     manta_restart restart;
-    uint32_t shutdown_ms;   /* time to stop before it is killed; 0: 5000 */
+    uint32_t shutdown_ms;       /* time to stop before it is killed; 0: 5000 */
     const manta_options *spawn; /* options of the spawn (name, concurrency, ...); copied; NULL: defaults */
 } manta_child_options;
 #ifndef __cplusplus
@@ -40,42 +40,51 @@ typedef struct manta_child_options {
 #endif
 
 typedef struct manta_supervisor_options {
-    size_t size;            /* sizeof(manta_supervisor_options), or 0 */
-    const char *name;       /* registered name of the supervisor; NULL: none */
+    size_t size;      /* sizeof(manta_supervisor_options), or 0 */
+    const char *name; /* registered name of the supervisor; NULL: none */
     manta_strategy strategy;
-    uint32_t intensity;     /* restarts allowed within period_ms; 0: 1. UINT32_MAX: no limit */
-    uint32_t period_ms;     /* 0: 5000 */
-    uint32_t backoff_min_ms, backoff_max_ms; /* pause before a restart: doubles from min to max, back to min after a quiet period; 0: none */
-    double backoff_jitter;  /* 0..1: each pause is multiplied by a random factor in [1 - jitter, 1 + jitter] */
+    uint32_t intensity; /* restarts allowed within period_ms; 0: 1. UINT32_MAX: no limit */
+    uint32_t period_ms; /* 0: 5000 */
+    uint32_t backoff_min_ms,
+        backoff_max_ms;    /* pause before a restart: doubles from min to max, back to min after a quiet period; 0: none */
+    double backoff_jitter; /* 0..1: each pause is multiplied by a random factor in [1 - jitter, 1 + jitter] */
 } manta_supervisor_options;
 #ifndef __cplusplus
 #define MANTA_SUPERVISOR(...) (&(const manta_supervisor_options){.size = sizeof(manta_supervisor_options), __VA_ARGS__})
 #endif
 
 /* How to start one child. Made by Counter_child(options, arguments...); handed over to the function that takes it, or freed. */
-typedef struct manta_child_spec { struct manta_child_spec_data *data; } manta_child_spec;
-MANTA_EXPORT manta_child_spec manta_child_spec_make(const manta_child_options *options, manta_class *cls, const void *arguments, size_t extra_bytes);
+typedef struct manta_child_spec {
+    struct manta_child_spec_data *data;
+} manta_child_spec;
+MANTA_EXPORT manta_child_spec manta_child_spec_make(
+    const manta_child_options *options, manta_class *cls, const void *arguments, size_t extra_bytes);
 MANTA_EXPORT void manta_child_spec_free(manta_child_spec *spec); /* clears *spec; an empty one is fine */
 /* A supervisor as a child of another: options and specs are taken over. */
-MANTA_EXPORT manta_child_spec manta_supervisor_child(const manta_child_options *options, const manta_supervisor_options *supervisor, manta_child_spec *specs, size_t count);
+MANTA_EXPORT manta_child_spec manta_supervisor_child(
+    const manta_child_options *options, const manta_supervisor_options *supervisor, manta_child_spec *specs, size_t count);
 
 /* Starts a supervisor and its children in order, linked to the calling actor when there is one. Takes the specs (all are freed or kept, also on failure). Returns when every
  * child has been initialised; a child whose init fails stops the others and gives MANTA_EINIT with the cause. */
-MANTA_EXPORT manta_status manta_supervisor_start(const manta_supervisor_options *options, manta_child_spec *specs, size_t count, manta_actor *out);
+MANTA_EXPORT manta_status manta_supervisor_start(
+    const manta_supervisor_options *options, manta_child_spec *specs, size_t count, manta_actor *out);
 
 typedef struct manta_child_info {
     char id[128];
-    manta_actor actor;      /* {0}: not running */
+    manta_actor actor; /* {0}: not running */
     const char *class_name;
     manta_restart restart;
-    uint32_t restarts;      /* since it was added */
+    uint32_t restarts; /* since it was added */
 } manta_child_info;
 
 /* Adds and starts a child (takes the spec); for MANTA_SIMPLE_ONE_FOR_ONE any number from specs of the same class. */
 MANTA_EXPORT manta_status manta_supervisor_add(manta_actor supervisor, manta_child_spec *spec, manta_actor *out);
-MANTA_EXPORT manta_status manta_supervisor_terminate(manta_actor supervisor, const char *id); /* stops the child, keeps its spec; MANTA_ENOTFOUND */
-MANTA_EXPORT manta_status manta_supervisor_restart(manta_actor supervisor, const char *id);   /* starts a terminated child; MANTA_EEXIST: it runs */
-MANTA_EXPORT manta_status manta_supervisor_remove(manta_actor supervisor, const char *id);    /* forgets a terminated child; MANTA_EEXIST: it runs */
+MANTA_EXPORT manta_status manta_supervisor_terminate(
+    manta_actor supervisor, const char *id); /* stops the child, keeps its spec; MANTA_ENOTFOUND */
+MANTA_EXPORT manta_status manta_supervisor_restart(
+    manta_actor supervisor, const char *id); /* starts a terminated child; MANTA_EEXIST: it runs */
+MANTA_EXPORT manta_status manta_supervisor_remove(
+    manta_actor supervisor, const char *id); /* forgets a terminated child; MANTA_EEXIST: it runs */
 /* The running actor of a child, which changes with each restart. */
 MANTA_EXPORT manta_status manta_supervisor_child_actor(manta_actor supervisor, const char *id, manta_actor *out);
 /* Fills at most `capacity` records in start order and says how many there are. */

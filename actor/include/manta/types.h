@@ -18,21 +18,37 @@
 extern "C" {
 #endif
 
-typedef struct manta_system manta_t;              /* the runtime inside this process */
-typedef struct { uint64_t id; } manta_actor;      /* any actor; typed handles (Counter_ref) wrap one */
-typedef struct { uint64_t id; } manta_future;     /* the answer of one call; typed futures wrap one */
-typedef struct { uint64_t id[2]; } manta_ref;     /* a counted reference to an immutable object */
-typedef struct { uint64_t id; } manta_timer;      /* a message that is to be sent later */
-typedef struct { uint64_t id; } manta_monitor_id; /* one monitor relation */
-typedef struct { uint64_t id; } manta_stream;     /* the values of a generator */
+typedef struct manta_system manta_t; /* the runtime inside this process */
+typedef struct {
+    uint64_t id;
+} manta_actor; /* any actor; typed handles (Counter_ref) wrap one */
+typedef struct {
+    uint64_t id;
+} manta_future; /* the answer of one call; typed futures wrap one */
+typedef struct {
+    uint64_t id[2];
+} manta_ref; /* a counted reference to an immutable object */
+typedef struct {
+    uint64_t id;
+} manta_timer; /* a message that is to be sent later */
+typedef struct {
+    uint64_t id;
+} manta_monitor_id; /* one monitor relation */
+typedef struct {
+    uint64_t id;
+} manta_stream; /* the values of a generator */
 
 /* An object as an argument: a ref where the call is made, a view of its bytes (valid until the handler returns) in the body. */
-typedef struct { const void *data; size_t size; manta_ref ref; } manta_object;
+typedef struct {
+    const void *data;
+    size_t size;
+    manta_ref ref;
+} manta_object;
 
 /* An error as its receiver sees it. Memory: the handler's (or thread's) scope, see manta_scope_begin. */
 typedef struct manta_error {
     manta_status status;
-    const char *message;            /* one line, never NULL */
+    const char *message;             /* one line, never NULL */
     const char *class_name, *method; /* where it arose; "" when outside of handlers */
     manta_actor actor;
     const char *node;
@@ -62,18 +78,18 @@ typedef enum manta_priority { MANTA_PRIORITY_NORMAL = 0, MANTA_PRIORITY_HIGH = 1
  */
 typedef struct manta_options {
     size_t size;
-    const char *name;          /* spawn: registered name, 1..127 bytes, unique in the process */
-    uint64_t timeout_ms;       /* call, task: the future fails with MANTA_ETIMEDOUT after this; 0: none */
-    uint32_t max_retries;      /* call, task: run again on a retryable failure, at most so often */
-    uint32_t retry_delay_ms;   /* before the first retry; doubles each time up to 30 s; 0: 10 ms */
-    manta_priority priority;   /* task */
-    uint32_t mailbox_limit;    /* spawn: most queued messages; 0: the class's, else unbounded */
-    manta_overflow overflow;   /* spawn: what to do at the limit */
-    uint32_t concurrency;      /* spawn: handlers that may interleave at waits; 0: the class's, else 1; at most 65535 */
-    manta_failure on_failure;  /* spawn */
-    bool trap_exit;            /* spawn: exit signals of linked actors become calls of the class's on_exit method */
-    bool link;                 /* spawn: link the new actor to the calling one */
-    uint32_t stream_limit;     /* generator: values that may wait unread; 0: 16 */
+    const char *name;         /* spawn: registered name, 1..127 bytes, unique in the process */
+    uint64_t timeout_ms;      /* call, task: the future fails with MANTA_ETIMEDOUT after this; 0: none */
+    uint32_t max_retries;     /* call, task: run again on a retryable failure, at most so often */
+    uint32_t retry_delay_ms;  /* before the first retry; doubles each time up to 30 s; 0: 10 ms */
+    manta_priority priority;  /* task */
+    uint32_t mailbox_limit;   /* spawn: most queued messages; 0: the class's, else unbounded */
+    manta_overflow overflow;  /* spawn: what to do at the limit */
+    uint32_t concurrency;     /* spawn: handlers that may interleave at waits; 0: the class's, else 1; at most 65535 */
+    manta_failure on_failure; /* spawn */
+    bool trap_exit;           /* spawn: exit signals of linked actors become calls of the class's on_exit method */
+    bool link;                /* spawn: link the new actor to the calling one */
+    uint32_t stream_limit;    /* generator: values that may wait unread; 0: 16 */
 } manta_options;
 #ifndef __cplusplus
 #define MANTA_OPTIONS(...) (&(const manta_options){.size = sizeof(manta_options), __VA_ARGS__})
@@ -84,11 +100,11 @@ typedef void (*manta_ref_visitor)(manta_ref *ref, manta_object *view_or_null, vo
 
 /* How values of one struct travel. Functions may be NULL where they would do nothing. Made by the macros. */
 typedef struct manta_layout {
-    uint32_t size;                                             /* of the struct in memory */
+    uint32_t size; /* of the struct in memory */
     void (*pack)(manta_writer *, const void *);
     void (*unpack)(manta_reader *, void *);
-    size_t (*extra)(const void *);                             /* bytes that strings and byte views point to */
-    void (*relocate)(void *, unsigned char **at);              /* copies those to *at and points there */
+    size_t (*extra)(const void *);                /* bytes that strings and byte views point to */
+    void (*relocate)(void *, unsigned char **at); /* copies those to *at and points there */
     void (*refs)(void *, manta_ref_visitor, void *context);
 } manta_layout;
 
@@ -98,24 +114,26 @@ struct manta_class;
 typedef struct manta_method {
     const char *owner, *name, *signature; /* "Counter", "increment", "int64_t(int64_t by,)" */
     void (*invoke)(void *self, const void *arguments, void *result);
-    manta_layout arguments, result;       /* result.size 0: void */
-    struct manta_class *cls;              /* NULL for tasks */
-    uint32_t id, index;                   /* id: of the counters; index: within the class */
+    manta_layout arguments, result; /* result.size 0: void */
+    struct manta_class *cls;        /* NULL for tasks */
+    uint32_t id, index;             /* id: of the counters; index: within the class */
     uint32_t is_generator;
-    struct manta_method *next;            /* registered tasks */
+    struct manta_method *next; /* registered tasks */
 } manta_method;
 
 /* Options of a class, for MANTA_CLASS_WITH. Zero means default. */
 typedef struct manta_class_options {
-    uint32_t concurrency;      /* 0: 1 */
-    uint32_t mailbox_limit;    /* 0: unbounded */
+    uint32_t concurrency;   /* 0: 1 */
+    uint32_t mailbox_limit; /* 0: unbounded */
     manta_overflow overflow;
     manta_failure on_failure;
     bool trap_exit;
-    bool no_yield_in_send;     /* sends of this class's handlers never suspend (see docs/guarantees.md) */
-    uint32_t stuck_after_ms;   /* 0: the system's setting */
-    void (*on_stop)(void *self, const manta_error *reason_or_null); /* runs as the last thing of a stopping actor; may await; not after a kill */
-    void (*on_free)(void *self); /* always runs last, also after a kill or a failed init: frees what the state owns; must not wait or send */
+    bool no_yield_in_send;   /* sends of this class's handlers never suspend (see docs/guarantees.md) */
+    uint32_t stuck_after_ms; /* 0: the system's setting */
+    void (*on_stop)(
+        void *self, const manta_error *reason_or_null); /* runs as the last thing of a stopping actor; may await; not after a kill */
+    void (*on_free)(
+        void *self); /* always runs last, also after a kill or a failed init: frees what the state owns; must not wait or send */
 } manta_class_options;
 
 /* A class. Made by MANTA_CLASS. */
@@ -124,7 +142,7 @@ typedef struct manta_class {
     uint32_t state_size, n_methods;
     manta_method *const *methods;
     manta_class_options options;
-    manta_method *init;        /* NULL: none */
+    manta_method *init; /* NULL: none */
     uint32_t id;
     struct manta_class *next;
 } manta_class;

@@ -13,11 +13,19 @@
 
 /* The handle types of results of type T. `type` takes no space: it carries T for the compiler's checks. */
 #define MANTA_I_HANDLES(T, name_) \
-    __extension__ typedef struct { manta_future future; T type[0]; } manta_##name_##_future; \
-    __extension__ typedef struct { manta_stream stream; T type[0]; } manta_##name_##_stream;
+    __extension__ typedef struct { \
+        manta_future future; \
+        T type[0]; \
+    } manta_##name_##_future; \
+    __extension__ typedef struct { \
+        manta_stream stream; \
+        T type[0]; \
+    } manta_##name_##_stream;
 #define MANTA_I_HANDLES_OF(T) MANTA_I_HANDLES(T, T)
 
-typedef struct { char nothing; } manta_void; /* what awaiting a void method gives */
+typedef struct {
+    char nothing;
+} manta_void; /* what awaiting a void method gives */
 MANTA_I_HANDLES(manta_void, void)
 
 /* MANTA_I_PLAIN(int8_t): a type without pointers. */
@@ -25,7 +33,11 @@ MANTA_I_HANDLES(manta_void, void)
 #define MANTA_I_PLAIN_NAMED(T, name_) \
     MANTA_I_HANDLES(T, name_) \
     enum { MANTA_HAS_##name_ = 0 }; \
-    static inline size_t manta_extra_##name_(const T *v) { (void)v; return 0; } \
+    static inline size_t manta_extra_##name_(const T *v) \
+    { \
+        (void)v; \
+        return 0; \
+    } \
     static inline void manta_relocate_##name_(T *v, unsigned char **at) { (void)v, (void)at; } \
     static inline void manta_refs_##name_(T *v, manta_ref_visitor visit, void *context) { (void)v, (void)visit, (void)context; }
 
@@ -77,11 +89,19 @@ static inline void manta_relocate_manta_bytes(manta_bytes *v, unsigned char **at
 }
 static inline void manta_refs_manta_bytes(manta_bytes *v, manta_ref_visitor visit, void *context) { (void)v, (void)visit, (void)context; }
 
-static inline size_t manta_extra_manta_ref(const manta_ref *v) { (void)v; return 0; }
+static inline size_t manta_extra_manta_ref(const manta_ref *v)
+{
+    (void)v;
+    return 0;
+}
 static inline void manta_relocate_manta_ref(manta_ref *v, unsigned char **at) { (void)v, (void)at; }
 static inline void manta_refs_manta_ref(manta_ref *v, manta_ref_visitor visit, void *context) { visit(v, NULL, context); }
 
-static inline size_t manta_extra_manta_object(const manta_object *v) { (void)v; return 0; }
+static inline size_t manta_extra_manta_object(const manta_object *v)
+{
+    (void)v;
+    return 0;
+}
 static inline void manta_relocate_manta_object(manta_object *v, unsigned char **at) { (void)v, (void)at; }
 static inline void manta_refs_manta_object(manta_object *v, manta_ref_visitor visit, void *context) { visit(&v->ref, v, context); }
 

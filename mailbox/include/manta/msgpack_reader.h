@@ -59,17 +59,11 @@ static inline void manta_reader_init(manta_reader *r, const void *data, size_t s
 MANTA_EXPORT size_t manta_reader_explain(const manta_reader *r, char *out, size_t out_size);
 
 /* Number of bytes not read yet; 0 after an error. */
-static inline size_t manta_reader_left(const manta_reader *r)
-{
-    return (size_t)(r->end - r->at);
-}
+static inline size_t manta_reader_left(const manta_reader *r) { return (size_t)(r->end - r->at); }
 
 /* Before reading the elements of an array or map of dynamic depth, and after the last. False (and EDECODE): nested too deeply. */
 MANTA_EXPORT bool manta_reader_enter(manta_reader *r);
-static inline void manta_reader_leave(manta_reader *r)
-{
-    r->depth++;
-}
+static inline void manta_reader_leave(manta_reader *r) { r->depth++; }
 
 /* Passes over one value of any kind with all that it contains, in constant stack. On an error the reader stays before that value. */
 MANTA_EXPORT void manta_skip(manta_reader *r);
@@ -77,6 +71,7 @@ MANTA_EXPORT void manta_skip(manta_reader *r);
 /* Like manta_skip, and gives the value's encoded bytes: a view that manta_pack_raw or another reader takes. */
 MANTA_EXPORT void manta_reader_take(manta_reader *r, manta_bytes *out_view);
 
+/* Reads a nil; anything else is MANTA_ETYPE. */
 MANTA_EXPORT void manta_unpack_nil(manta_reader *r);
 
 /* The head of an array or a map: the caller reads *out_count values, or twice as many for a map, after it. */
@@ -218,10 +213,7 @@ MANTA_MSGPACK_INLINE void manta_unpack_bool(manta_reader *r, bool *out)
 
 #ifndef __cplusplus
 /* bool is a macro for _Bool in C17, so a macro that pastes its argument's expansion asks for this name. */
-MANTA_MSGPACK_INLINE void manta_unpack__Bool(manta_reader *r, _Bool *out)
-{
-    manta_unpack_bool(r, out);
-}
+MANTA_MSGPACK_INLINE void manta_unpack__Bool(manta_reader *r, _Bool *out) { manta_unpack_bool(r, out); }
 #endif
 
 /* The head of an array of exactly `count` elements; otherwise ETYPE with `expected` (static text), as in "an array of 3 arguments". */

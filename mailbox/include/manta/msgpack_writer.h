@@ -56,10 +56,7 @@ static inline void manta_writer_init_growing(manta_writer *w)
 MANTA_EXPORT void manta_writer_fini(manta_writer *w);
 
 /* Number of bytes written so far; they begin at w->start. */
-static inline size_t manta_writer_size(const manta_writer *w)
-{
-    return (size_t)(w->at - w->start);
-}
+static inline size_t manta_writer_size(const manta_writer *w) { return (size_t)(w->at - w->start); }
 
 /* Forgets what was written, and the error if any, and keeps the memory. */
 static inline void manta_writer_reset(manta_writer *w)
@@ -93,10 +90,7 @@ MANTA_EXPORT void manta_pack_ext(manta_writer *w, int8_t type, const void *data,
 /* The head of a map; the caller packs `count` times a key and a value after it. */
 MANTA_EXPORT void manta_pack_map(manta_writer *w, uint32_t count);
 
-MANTA_MSGPACK_INLINE size_t manta_writer_room(const manta_writer *w)
-{
-    return (size_t)(w->end - w->at);
-}
+MANTA_MSGPACK_INLINE size_t manta_writer_room(const manta_writer *w) { return (size_t)(w->end - w->at); }
 
 MANTA_MSGPACK_INLINE void manta_store_be64(unsigned char *to, uint64_t value)
 {
@@ -144,10 +138,7 @@ MANTA_MSGPACK_INLINE void manta_writer_integer(manta_writer *w, uint64_t bits, b
         manta_writer_integer(w, (uint64_t)v, v < 0); \
     }
 #define MANTA_PACK_UNSIGNED(T) \
-    MANTA_MSGPACK_INLINE void manta_pack_##T(manta_writer *w, const T *value) \
-    { \
-        manta_writer_integer(w, *value, false); \
-    }
+    MANTA_MSGPACK_INLINE void manta_pack_##T(manta_writer *w, const T *value) { manta_writer_integer(w, *value, false); }
 MANTA_PACK_SIGNED(int8_t)
 MANTA_PACK_SIGNED(int16_t)
 MANTA_PACK_SIGNED(int32_t)
@@ -190,23 +181,14 @@ MANTA_MSGPACK_INLINE void manta_writer_byte(manta_writer *w, unsigned byte)
     else manta_writer_tagged_slow(w, byte, 0, 0);
 }
 
-MANTA_MSGPACK_INLINE void manta_pack_bool(manta_writer *w, const bool *value)
-{
-    manta_writer_byte(w, *value ? 0xc3 : 0xc2);
-}
+MANTA_MSGPACK_INLINE void manta_pack_bool(manta_writer *w, const bool *value) { manta_writer_byte(w, *value ? 0xc3 : 0xc2); }
 
 #ifndef __cplusplus
 /* bool is a macro for _Bool in C17, so a macro that pastes its argument's expansion asks for this name. */
-MANTA_MSGPACK_INLINE void manta_pack__Bool(manta_writer *w, const _Bool *value)
-{
-    manta_pack_bool(w, value);
-}
+MANTA_MSGPACK_INLINE void manta_pack__Bool(manta_writer *w, const _Bool *value) { manta_pack_bool(w, value); }
 #endif
 
-MANTA_MSGPACK_INLINE void manta_pack_nil(manta_writer *w)
-{
-    manta_writer_byte(w, 0xc0);
-}
+MANTA_MSGPACK_INLINE void manta_pack_nil(manta_writer *w) { manta_writer_byte(w, 0xc0); }
 
 /* The head of an array; the caller packs `count` values after it. */
 MANTA_MSGPACK_INLINE void manta_pack_array(manta_writer *w, uint32_t count)

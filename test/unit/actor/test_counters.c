@@ -21,10 +21,7 @@ MANTA_CLASS(Late, last)
 
 static void quiet(const char *line, void *context) { (void)line, (void)context; }
 
-static manta_t *begin(void)
-{
-    return manta_init_with(&(manta_config){.workers = 2, .on_report = quiet});
-}
+static manta_t *begin(void) { return manta_init_with(&(manta_config){.workers = 2, .on_report = quiet}); }
 
 static manta_method_stats stats_of(const char *cls, const char *method)
 {

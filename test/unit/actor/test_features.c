@@ -182,7 +182,11 @@ TEST(cancel_one_of_many)
 /* ---- stash and behaviors ---- */
 
 MANTA_ACTOR(Door, int64_t passed; char trail[64];)
-MANTA_METHOD(Door, pass, int64_t, (int64_t, who)) { self->trail[self->passed] = (char)('a' + who); return ++self->passed; }
+MANTA_METHOD(Door, pass, int64_t, (int64_t, who))
+{
+    self->trail[self->passed] = (char)('a' + who);
+    return ++self->passed;
+}
 MANTA_METHOD(Door, pass_locked, int64_t, (int64_t, who)) { return (void)who, manta_fail(MANTA_EINVAL, "locked"), 0; }
 MANTA_METHOD_DECLARE(Door, lock, void, (int32_t, how))
 MANTA_METHOD_DECLARE(Door, unlock, void)

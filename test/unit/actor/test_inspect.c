@@ -80,7 +80,8 @@ static int reported(const char *text, char out[256])
 static manta_t *begin(uint64_t seed, uint32_t stuck_after_ms)
 {
     reports.count = 0;
-    return manta_init_with(&(manta_config){.workers = 2, .seed = seed, .stuck_after_ms = stuck_after_ms, .on_report = on_report, .stop_timeout_ms = 2000});
+    return manta_init_with(
+        &(manta_config){.workers = 2, .seed = seed, .stuck_after_ms = stuck_after_ms, .on_report = on_report, .stop_timeout_ms = 2000});
 }
 
 static manta_actor_info info_of(manta_actor a)
@@ -197,6 +198,30 @@ TEST(age_in_virtual_time)
     EXPECT_EQ(manta_shutdown(m), MANTA_OK);
 }
 
+/* An actor that rests is idle, also when somebody was killed in a wait on a stack that it used before and after. */
+TEST(idle_after_a_neighbour_was_killed)
+{
+    manta_t *m = begin(5, 0);
+    Worker_ref a[20];
+    for (int i = 0; i < 20; i++) a[i] = Worker_spawn();
+    for (int round = 0; round < 20; round++) {
+        for (int i = 0; i < 20; i++) EXPECT_EQ(manta_join(Worker_nap(a[i], 1)), MANTA_OK);
+        Worker_ref victim = Worker_spawn();
+        EXPECT_EQ(Worker_nap_send(victim, 1000), MANTA_OK);
+        EXPECT_EQ(manta_sleep(10), MANTA_OK);
+        EXPECT_EQ(manta_kill(victim.actor), MANTA_OK);
+        EXPECT_EQ(manta_sleep(10), MANTA_OK);
+        Worker_ref sleeper = Worker_spawn(); /* the work goes on on the victim's stack */
+        manta_void_future f = Worker_nap(sleeper, 100);
+        EXPECT_EQ(manta_sleep(10), MANTA_OK);
+        for (int i = 0; i < 20; i++) EXPECT_EQ(Worker_work_send(a[i]), MANTA_OK);
+        EXPECT_EQ(manta_sleep(10), MANTA_OK);
+        for (int i = 0; i < 20; i++) EXPECT_EQ(info_of(a[i].actor).state, MANTA_STATE_IDLE);
+        EXPECT_EQ(manta_join(f), MANTA_OK);
+    }
+    EXPECT_EQ(manta_shutdown(m), MANTA_OK);
+}
+
 /* A cycle of waits is found, complete and in order; without one the count is 0; a chain of waits is none. */
 TEST(wait_cycle_found)
 {
@@ -272,13 +297,14 @@ TEST(wait_cycle_reported)
     manta_await(Asker_set(self, self.actor));
     manta_int64_t_future f = Asker_ask(a, 10), g = Asker_ask(self, 1);
     EXPECT(WAIT_FOR(reported("wait cycle", NULL) == 2, 10));
-    snprintf(expected, sizeof expected, "Asker#%u.ask -> Asker#%u.ask -> Asker#%u", (unsigned)(uint32_t)a.actor.id, (unsigned)(uint32_t)b.actor.id,
-             (unsigned)(uint32_t)a.actor.id);
+    snprintf(expected, sizeof expected, "Asker#%u.ask -> Asker#%u.ask -> Asker#%u", (unsigned)(uint32_t)a.actor.id,
+        (unsigned)(uint32_t)b.actor.id, (unsigned)(uint32_t)a.actor.id);
     if (reported(expected, NULL) == 0) /* the lower slot comes first */
-        snprintf(expected, sizeof expected, "Asker#%u.ask -> Asker#%u.ask -> Asker#%u", (unsigned)(uint32_t)b.actor.id, (unsigned)(uint32_t)a.actor.id,
-                 (unsigned)(uint32_t)b.actor.id);
+        snprintf(expected, sizeof expected, "Asker#%u.ask -> Asker#%u.ask -> Asker#%u", (unsigned)(uint32_t)b.actor.id,
+            (unsigned)(uint32_t)a.actor.id, (unsigned)(uint32_t)b.actor.id);
     EXPECT_EQ(reported(expected, line), 1);
-    snprintf(expected, sizeof expected, "wait cycle: Asker#%u.ask -> Asker#%u", (unsigned)(uint32_t)self.actor.id, (unsigned)(uint32_t)self.actor.id);
+    snprintf(expected, sizeof expected, "wait cycle: Asker#%u.ask -> Asker#%u", (unsigned)(uint32_t)self.actor.id,
+        (unsigned)(uint32_t)self.actor.id);
     EXPECT_EQ(reported(expected, line), 1);
     EXPECT(strcmp(line, expected) == 0);
     manta_kill(self.actor);

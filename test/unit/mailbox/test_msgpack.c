@@ -319,9 +319,19 @@ TEST(extensions)
         size_t size, head_size;
         const char *head;
     } cases[] = {
-        {0, 3, "\xc7\x00\xfb"},     {1, 2, "\xd4\xfb"},          {2, 2, "\xd5\xfb"},  {3, 3, "\xc7\x03\xfb"},          {4, 2, "\xd6\xfb"},
-        {8, 2, "\xd7\xfb"},         {16, 2, "\xd8\xfb"},         {17, 3, "\xc7\x11\xfb"}, {32, 3, "\xc7\x20\xfb"}, {255, 3, "\xc7\xff\xfb"},
-        {256, 4, "\xc8\x01\x00\xfb"}, {65535, 4, "\xc8\xff\xff\xfb"}, {65536, 6, "\xc9\x00\x01\x00\x00\xfb"},
+        {0, 3, "\xc7\x00\xfb"},
+        {1, 2, "\xd4\xfb"},
+        {2, 2, "\xd5\xfb"},
+        {3, 3, "\xc7\x03\xfb"},
+        {4, 2, "\xd6\xfb"},
+        {8, 2, "\xd7\xfb"},
+        {16, 2, "\xd8\xfb"},
+        {17, 3, "\xc7\x11\xfb"},
+        {32, 3, "\xc7\x20\xfb"},
+        {255, 3, "\xc7\xff\xfb"},
+        {256, 4, "\xc8\x01\x00\xfb"},
+        {65535, 4, "\xc8\xff\xff\xfb"},
+        {65536, 6, "\xc9\x00\x01\x00\x00\xfb"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         manta_writer w;
@@ -481,7 +491,7 @@ TEST(errors_are_explained)
     EXPLAINS("\xcd\x11\x70", int8_t, "byte 0: expected an integer that fits int8_t, found integer 4464");
     EXPLAINS("\xff", uint8_t, "byte 0: expected an integer that fits uint8_t, found integer -1");
     EXPLAINS("\xcf\xff\xff\xff\xff\xff\xff\xff\xff", int64_t,
-             "byte 0: expected an integer that fits int64_t, found integer 18446744073709551615");
+        "byte 0: expected an integer that fits int64_t, found integer 18446744073709551615");
     EXPLAINS("\xcb\x3f\xf8\x00\x00\x00\x00\x00\x00", int32_t, "byte 0: expected an integer that fits int32_t, found float 1.5");
     EXPLAINS("\xcd\x11", int32_t, "byte 0: expected an integer that fits int32_t, found integer cut short");
     EXPLAINS("\xa5xyz", manta_str, "byte 0: expected a str, found str cut short");
@@ -546,8 +556,16 @@ TEST(kinds_of_all_first_bytes)
                 char letter;
                 manta_kind kind;
             } meanings[] = {
-                {'n', MANTA_KIND_NIL}, {'!', MANTA_KIND_INVALID}, {'b', MANTA_KIND_BOOL},    {'B', MANTA_KIND_BYTES}, {'x', MANTA_KIND_EXT},
-                {'f', MANTA_KIND_FLOAT}, {'i', MANTA_KIND_INTEGER}, {'s', MANTA_KIND_STR}, {'a', MANTA_KIND_ARRAY}, {'m', MANTA_KIND_MAP},
+                {'n', MANTA_KIND_NIL},
+                {'!', MANTA_KIND_INVALID},
+                {'b', MANTA_KIND_BOOL},
+                {'B', MANTA_KIND_BYTES},
+                {'x', MANTA_KIND_EXT},
+                {'f', MANTA_KIND_FLOAT},
+                {'i', MANTA_KIND_INTEGER},
+                {'s', MANTA_KIND_STR},
+                {'a', MANTA_KIND_ARRAY},
+                {'m', MANTA_KIND_MAP},
             };
             char letter = first < 0xe0 ? letters[first - 0xc0] : 'i';
             for (size_t i = 0; i < sizeof meanings / sizeof meanings[0]; i++) {

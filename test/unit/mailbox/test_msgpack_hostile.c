@@ -47,7 +47,7 @@ static bool read_in_every_way(const unsigned char *data, size_t size)
 static size_t least_size(unsigned first)
 {
     static const unsigned char sizes[32] = {
-        1, 0, 1, 1, 2, 3, 5, 3, 4, 6, 5, 9, 2, 3, 5, 9, /* c0..cf */
+        1, 0, 1, 1, 2, 3, 5, 3, 4, 6, 5, 9, 2, 3, 5, 9,   /* c0..cf */
         2, 3, 5, 9, 3, 4, 6, 10, 18, 2, 3, 5, 3, 5, 3, 5, /* d0..df */
     };
     if (first < 0x80 || first >= 0xe0) return 1;
@@ -82,7 +82,7 @@ TEST(every_first_byte_at_every_length)
 TEST(claims_beyond_the_data_are_refused)
 {
     static const char *const claims[] = {"\xdd\xff\xff\xff\xff", "\xdf\xff\xff\xff\xff", "\xdb\xff\xff\xff\xff", "\xc6\xff\xff\xff\xff",
-                                         "\xdf\x80\x00\x00\x00", "\xdd\x00\x00\x00\x01", "\xdf\x00\x00\x00\x01", "\xc9\xff\xff\xff\xff"};
+        "\xdf\x80\x00\x00\x00", "\xdd\x00\x00\x00\x01", "\xdf\x00\x00\x00\x01", "\xc9\xff\xff\xff\xff"};
     for (size_t i = 0; i < sizeof claims / sizeof claims[0]; i++) {
         EXPECT_EQ(manta_validate(claims[i], 5, NULL), MANTA_EDECODE);
         EXPECT(read_in_every_way((const unsigned char *)claims[i], 5));

@@ -36,30 +36,33 @@ namespace {
 
 // Where main waits for the end.
 class gate {
-public:
-    void open(uint64_t value) {
+  public:
+    void open(uint64_t value)
+    {
         std::lock_guard<std::mutex> lock(mutex_);
         value_ = value;
         open_ = true;
         condition_.notify_one();
     }
-    uint64_t wait() {
+    uint64_t wait()
+    {
         std::unique_lock<std::mutex> lock(mutex_);
         condition_.wait(lock, [this] { return open_; });
         return value_;
     }
 
-private:
+  private:
     std::mutex mutex_;
     std::condition_variable condition_;
     uint64_t value_ = 0;
     bool open_ = false;
 };
 
-uint64_t pingpong(actor_system& system, uint64_t n) {
+uint64_t pingpong(actor_system &system, uint64_t n)
+{
     gate end;
-    auto player = [&end](event_based_actor* self) -> behavior {
-        return {[self, &end](ball, const actor& from, uint64_t left) {
+    auto player = [&end](event_based_actor *self) -> behavior {
+        return {[self, &end](ball, const actor &from, uint64_t left) {
             if (left) self->send(from, ball::value, actor{self}, left - 1);
             else end.open(1);
         }};
@@ -76,21 +79,22 @@ struct ring_state {
     actor next;
 };
 
-uint64_t thread_ring(actor_system& system, uint64_t n) {
+uint64_t thread_ring(actor_system &system, uint64_t n)
+{
     gate end;
-    auto node = [&end](stateful_actor<ring_state>* self) -> behavior {
-        return {[self](const actor& next) { self->state.next = next; },
-                [self, &end](ball, uint64_t left) {
-                    if (left) self->send(self->state.next, ball::value, left - 1);
-                    else end.open(1);
-                }};
+    auto node = [&end](stateful_actor<ring_state> *self) -> behavior {
+        return {[self](const actor &next) { self->state.next = next; },
+            [self, &end](ball, uint64_t left) {
+                if (left) self->send(self->state.next, ball::value, left - 1);
+                else end.open(1);
+            }};
     };
     std::vector<actor> ring;
     for (int i = 0; i < 100; i++) ring.push_back(system.spawn(node));
     for (int i = 0; i < 100; i++) anon_send(ring[i], ring[(i + 1) % 100]);
     anon_send(ring[0], ball::value, n - 1);
     end.wait();
-    for (auto& a : ring) anon_send_exit(a, exit_reason::user_shutdown);
+    for (auto &a : ring) anon_send_exit(a, exit_reason::user_shutdown);
     return n;
 }
 
@@ -98,19 +102,21 @@ struct tally_state {
     uint64_t count = 0;
 };
 
-actor spawn_tally(actor_system& system, uint64_t expected, gate* end) {
-    return system.spawn([expected, end](stateful_actor<tally_state>* self) -> behavior {
+actor spawn_tally(actor_system &system, uint64_t expected, gate *end)
+{
+    return system.spawn([expected, end](stateful_actor<tally_state> *self) -> behavior {
         return {[self, expected, end](inc) {
                     if (++self->state.count == expected && end) end->open(self->state.count);
                 },
-                [self](total) { return self->state.count; }};
+            [self](total) { return self->state.count; }};
     });
 }
 
-uint64_t counting(actor_system& system, uint64_t n) {
+uint64_t counting(actor_system &system, uint64_t n)
+{
     gate end;
     auto tally = spawn_tally(system, 0, nullptr);
-    auto producer = system.spawn([&end, tally, n](event_based_actor* self) -> behavior {
+    auto producer = system.spawn([&end, tally, n](event_based_actor *self) -> behavior {
         return {[=, &end](go) {
             for (uint64_t i = 0; i < n; i++) self->send(tally, inc::value);
             self->request(tally, infinite, total::value).then([&end](uint64_t count) { end.open(count); });
@@ -123,20 +129,21 @@ uint64_t counting(actor_system& system, uint64_t n) {
     return n;
 }
 
-uint64_t fork_join_throughput(actor_system& system, uint64_t n) {
+uint64_t fork_join_throughput(actor_system &system, uint64_t n)
+{
     constexpr int forks = 60;
     gate ends[forks];
     std::vector<actor> workers;
     for (int i = 0; i < forks; i++) workers.push_back(spawn_tally(system, n, &ends[i]));
-    auto forker = system.spawn([workers, n](event_based_actor* self) -> behavior {
+    auto forker = system.spawn([workers, n](event_based_actor *self) -> behavior {
         return {[=](go) {
             for (uint64_t i = 0; i < n; i++)
-                for (auto& w : workers) self->send(w, inc::value);
+                for (auto &w : workers) self->send(w, inc::value);
         }};
     });
     anon_send(forker, go::value);
-    for (auto& e : ends) e.wait();
-    for (auto& w : workers) anon_send_exit(w, exit_reason::user_shutdown);
+    for (auto &e : ends) e.wait();
+    for (auto &w : workers) anon_send_exit(w, exit_reason::user_shutdown);
     anon_send_exit(forker, exit_reason::user_shutdown);
     return n * forks;
 }
@@ -145,8 +152,9 @@ struct countdown_state {
     uint64_t left = 0;
 };
 
-actor spawn_countdown(actor_system& system, uint64_t n, gate& end) {
-    return system.spawn([n, &end](stateful_actor<countdown_state>* self) -> behavior {
+actor spawn_countdown(actor_system &system, uint64_t n, gate &end)
+{
+    return system.spawn([n, &end](stateful_actor<countdown_state> *self) -> behavior {
         self->state.left = n;
         return {[self, &end](done, uint64_t count) {
             self->state.left -= count;
@@ -158,14 +166,16 @@ actor spawn_countdown(actor_system& system, uint64_t n, gate& end) {
     });
 }
 
-behavior mayfly(event_based_actor* self) {
-    return {[self](go, const actor& gate) {
+behavior mayfly(event_based_actor *self)
+{
+    return {[self](go, const actor &gate) {
         self->send(gate, done::value, uint64_t{1});
         self->quit();
     }};
 }
 
-uint64_t fork_join_create(actor_system& system, uint64_t n) {
+uint64_t fork_join_create(actor_system &system, uint64_t n)
+{
     gate end;
     auto countdown = spawn_countdown(system, n, end);
     for (uint64_t i = 0; i < n; i++) anon_send(system.spawn(mayfly), go::value, countdown);
@@ -173,10 +183,11 @@ uint64_t fork_join_create(actor_system& system, uint64_t n) {
     return n;
 }
 
-uint64_t fork_join_create_actor(actor_system& system, uint64_t n) {
+uint64_t fork_join_create_actor(actor_system &system, uint64_t n)
+{
     gate end;
     auto countdown = spawn_countdown(system, n, end);
-    auto breeder = system.spawn([n, countdown](event_based_actor* self) -> behavior {
+    auto breeder = system.spawn([n, countdown](event_based_actor *self) -> behavior {
         return {[=](go) {
             for (uint64_t i = 0; i < n; i++) self->send(self->spawn(mayfly), go::value, countdown);
             self->quit();
@@ -192,7 +203,8 @@ struct fib_state {
     int answers = 0;
 };
 
-behavior fib_actor(stateful_actor<fib_state>* self, actor parent, uint64_t k) {
+behavior fib_actor(stateful_actor<fib_state> *self, actor parent, uint64_t k)
+{
     if (k < 2) {
         self->send(parent, answer::value, k);
         return {};
@@ -207,7 +219,8 @@ behavior fib_actor(stateful_actor<fib_state>* self, actor parent, uint64_t k) {
     }};
 }
 
-uint64_t fib_value(uint64_t k) {
+uint64_t fib_value(uint64_t k)
+{
     uint64_t a = 0, b = 1;
     for (; k; k--) {
         uint64_t c = a + b;
@@ -217,8 +230,9 @@ uint64_t fib_value(uint64_t k) {
     return a;
 }
 
-actor spawn_receiver(actor_system& system, gate& end) {
-    return system.spawn([&end](event_based_actor* self) -> behavior {
+actor spawn_receiver(actor_system &system, gate &end)
+{
+    return system.spawn([&end](event_based_actor *self) -> behavior {
         return {[self, &end](answer, uint64_t value) {
             end.open(value);
             self->quit();
@@ -226,14 +240,16 @@ actor spawn_receiver(actor_system& system, gate& end) {
     });
 }
 
-uint64_t fib(actor_system& system, uint64_t k) {
+uint64_t fib(actor_system &system, uint64_t k)
+{
     gate end;
     system.spawn(fib_actor, spawn_receiver(system, end), k);
     if (end.wait() != fib_value(k)) std::abort();
     return 2 * fib_value(k + 1) - 1;
 }
 
-behavior sky_actor(stateful_actor<fib_state>* self, actor parent, uint64_t first, uint64_t size) {
+behavior sky_actor(stateful_actor<fib_state> *self, actor parent, uint64_t first, uint64_t size)
+{
     if (size == 1) {
         self->send(parent, answer::value, first);
         return {};
@@ -247,7 +263,8 @@ behavior sky_actor(stateful_actor<fib_state>* self, actor parent, uint64_t first
     }};
 }
 
-uint64_t skynet(actor_system& system, uint64_t n) {
+uint64_t skynet(actor_system &system, uint64_t n)
+{
     uint64_t leaves = 1, actors = 1;
     while (leaves < n) {
         leaves *= 10;
@@ -269,36 +286,36 @@ struct creature_state {
     uint64_t meetings = 0;
 };
 
-int complement(int a, int b) {
-    return a == b ? a : 3 - a - b;
-}
+int complement(int a, int b) { return a == b ? a : 3 - a - b; }
 
-behavior creature(stateful_actor<creature_state>* self, actor mall, int color) {
+behavior creature(stateful_actor<creature_state> *self, actor mall, int color)
+{
     self->state.color = color;
     self->send(mall, meet::value, actor{self}, color);
-    return {[=](met, const actor& other, int color2) {
+    return {[=](met, const actor &other, int color2) {
                 self->state.color = complement(self->state.color, color2);
                 self->state.meetings++;
                 self->send(other, change::value, self->state.color);
                 self->send(mall, meet::value, actor{self}, self->state.color);
             },
-            [=](change, int color2) {
-                self->state.color = color2;
-                self->state.meetings++;
-                self->send(mall, meet::value, actor{self}, color2);
-            },
-            [=](finish) {
-                self->send(mall, total::value, self->state.meetings);
-                self->quit();
-            }};
+        [=](change, int color2) {
+            self->state.color = color2;
+            self->state.meetings++;
+            self->send(mall, meet::value, actor{self}, color2);
+        },
+        [=](finish) {
+            self->send(mall, total::value, self->state.meetings);
+            self->quit();
+        }};
 }
 
-uint64_t chameneos(actor_system& system, uint64_t n) {
+uint64_t chameneos(actor_system &system, uint64_t n)
+{
     gate end;
-    auto mall = system.spawn([&end, n](stateful_actor<mall_state>* self) -> behavior {
+    auto mall = system.spawn([&end, n](stateful_actor<mall_state> *self) -> behavior {
         self->state.left = n;
-        return {[self](meet, const actor& who, int color) {
-                    auto& s = self->state;
+        return {[self](meet, const actor &who, int color) {
+                    auto &s = self->state;
                     if (s.left == 0) self->send(who, finish::value);
                     else if (!s.waiting) {
                         s.waiting = who;
@@ -309,10 +326,10 @@ uint64_t chameneos(actor_system& system, uint64_t n) {
                         s.waiting = nullptr;
                     }
                 },
-                [self, &end](total, uint64_t meetings) {
-                    self->state.total += meetings;
-                    if (++self->state.finished == 100) end.open(self->state.total);
-                }};
+            [self, &end](total, uint64_t meetings) {
+                self->state.total += meetings;
+                if (++self->state.finished == 100) end.open(self->state.total);
+            }};
     });
     for (int i = 0; i < 100; i++) system.spawn(creature, mall, i % 3);
     if (end.wait() != 2 * n) std::abort();
@@ -325,35 +342,37 @@ struct big_state {
 };
 std::vector<actor> big_all;
 
-uint64_t big(actor_system& system, uint64_t n) {
+uint64_t big(actor_system &system, uint64_t n)
+{
     gate end;
     auto countdown = spawn_countdown(system, 120, end);
     for (uint64_t i = 0; i < 120; i++)
-        big_all.push_back(system.spawn([=](stateful_actor<big_state>* self) -> behavior {
+        big_all.push_back(system.spawn([=](stateful_actor<big_state> *self) -> behavior {
             self->state.left = n;
             self->state.random = (i + 1) * 88172645463325252ull | 1;
-            return {[self](ping, const actor& from) { self->send(from, pong::value); },
-                    [self, countdown](pong) {
-                        auto& s = self->state;
-                        if (s.left == 0) {
-                            self->send(countdown, done::value, uint64_t{1});
-                            return;
-                        }
-                        s.left--;
-                        s.random ^= s.random << 13;
-                        s.random ^= s.random >> 7;
-                        s.random ^= s.random << 17;
-                        self->send(big_all[s.random % 120], ping::value, actor{self});
-                    }};
+            return {[self](ping, const actor &from) { self->send(from, pong::value); },
+                [self, countdown](pong) {
+                    auto &s = self->state;
+                    if (s.left == 0) {
+                        self->send(countdown, done::value, uint64_t{1});
+                        return;
+                    }
+                    s.left--;
+                    s.random ^= s.random << 13;
+                    s.random ^= s.random >> 7;
+                    s.random ^= s.random << 17;
+                    self->send(big_all[s.random % 120], ping::value, actor{self});
+                }};
         }));
-    for (auto& a : big_all) anon_send(a, pong::value);
+    for (auto &a : big_all) anon_send(a, pong::value);
     end.wait();
-    for (auto& a : big_all) anon_send_exit(a, exit_reason::user_shutdown);
+    for (auto &a : big_all) anon_send_exit(a, exit_reason::user_shutdown);
     big_all.clear();
     return 2 * n * 120;
 }
 
-behavior server(event_based_actor*) {
+behavior server(event_based_actor *)
+{
     return {[](ask, uint64_t x) { return x + 1; }};
 }
 
@@ -361,7 +380,8 @@ struct client_state {
     uint64_t left = 0, pending = 0;
 };
 
-void next_request(stateful_actor<client_state>* self, const actor& to, gate& end) {
+void next_request(stateful_actor<client_state> *self, const actor &to, gate &end)
+{
     if (self->state.left-- == 0) {
         end.open(1);
         return;
@@ -369,10 +389,11 @@ void next_request(stateful_actor<client_state>* self, const actor& to, gate& end
     self->request(to, infinite, ask::value, self->state.left).await([self, to, &end](uint64_t) { next_request(self, to, end); });
 }
 
-uint64_t request_response(actor_system& system, uint64_t n) {
+uint64_t request_response(actor_system &system, uint64_t n)
+{
     gate end;
     auto to = system.spawn(server);
-    auto client = system.spawn([&end, n, to](stateful_actor<client_state>* self) -> behavior {
+    auto client = system.spawn([&end, n, to](stateful_actor<client_state> *self) -> behavior {
         return {[=, &end](go) {
             self->state.left = n;
             next_request(self, to, end);
@@ -385,7 +406,8 @@ uint64_t request_response(actor_system& system, uint64_t n) {
     return 2 * n;
 }
 
-void next_batch(stateful_actor<client_state>* self, const actor& to, gate& end) {
+void next_batch(stateful_actor<client_state> *self, const actor &to, gate &end)
+{
     if (self->state.left == 0) {
         end.open(1);
         return;
@@ -398,11 +420,12 @@ void next_batch(stateful_actor<client_state>* self, const actor& to, gate& end) 
         });
 }
 
-uint64_t request_pipelined(actor_system& system, uint64_t n) {
+uint64_t request_pipelined(actor_system &system, uint64_t n)
+{
     gate end;
     uint64_t rounded = (n + 999) / 1000 * 1000;
     auto to = system.spawn(server);
-    auto client = system.spawn([&end, rounded, to](stateful_actor<client_state>* self) -> behavior {
+    auto client = system.spawn([&end, rounded, to](stateful_actor<client_state> *self) -> behavior {
         return {[=, &end](go) {
             self->state.left = rounded;
             next_batch(self, to, end);
@@ -415,11 +438,12 @@ uint64_t request_pipelined(actor_system& system, uint64_t n) {
     return 2 * rounded;
 }
 
-uint64_t mailbox_n_to_1(actor_system& system, uint64_t n) {
+uint64_t mailbox_n_to_1(actor_system &system, uint64_t n)
+{
     gate end;
     auto tally = spawn_tally(system, n * 100, &end);
     for (int i = 0; i < 100; i++) {
-        auto sender = system.spawn([tally, n](event_based_actor* self) -> behavior {
+        auto sender = system.spawn([tally, n](event_based_actor *self) -> behavior {
             return {[=](go) {
                 for (uint64_t k = 0; k < n; k++) self->send(tally, inc::value);
                 self->quit();
@@ -432,37 +456,40 @@ uint64_t mailbox_n_to_1(actor_system& system, uint64_t n) {
     return n * 100;
 }
 
-uint64_t resident_bytes() {
+uint64_t resident_bytes()
+{
     unsigned long size = 0, resident = 0;
-    FILE* f = std::fopen("/proc/self/statm", "r");
+    FILE *f = std::fopen("/proc/self/statm", "r");
     if (!f || std::fscanf(f, "%lu %lu", &size, &resident) != 2) resident = 0;
     if (f) std::fclose(f);
     return resident * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
 }
 
-uint64_t memory(actor_system& system, uint64_t n) {
+uint64_t memory(actor_system &system, uint64_t n)
+{
     std::vector<actor> all;
     all.reserve(n);
     uint64_t before = resident_bytes();
-    for (uint64_t i = 0; i < n; i++)
-        all.push_back(system.spawn([i](event_based_actor*) -> behavior { return {[i](ask) { return i; }}; }));
+    for (uint64_t i = 0; i < n; i++) all.push_back(system.spawn([i](event_based_actor *) -> behavior { return {[i](ask) { return i; }}; }));
     scoped_actor self{system};
-    for (uint64_t i = 0; i < n; i += n / 10) self->request(all[i], infinite, ask::value).receive([](uint64_t) {}, [](error&) { std::abort(); });
+    for (uint64_t i = 0; i < n; i += n / 10)
+        self->request(all[i], infinite, ask::value).receive([](uint64_t) {}, [](error &) { std::abort(); });
     uint64_t used = resident_bytes() - before - n * sizeof(actor);
-    for (auto& a : all) anon_send_exit(a, exit_reason::user_shutdown);
+    for (auto &a : all) anon_send_exit(a, exit_reason::user_shutdown);
     return used;
 }
 
-const std::map<std::string, std::pair<uint64_t (*)(actor_system&, uint64_t), const char*>> benches = {
-    {"pingpong", {pingpong, "msg"}}, {"thread_ring", {thread_ring, "msg"}}, {"counting", {counting, "msg"}},
-    {"fork_join_throughput", {fork_join_throughput, "msg"}}, {"fork_join_create", {fork_join_create, "actor"}},
-    {"fork_join_create_actor", {fork_join_create_actor, "actor"}}, {"fib", {fib, "actor"}}, {"skynet", {skynet, "actor"}},
-    {"chameneos", {chameneos, "msg"}}, {"big", {big, "msg"}}, {"request_response", {request_response, "msg"}},
-    {"request_pipelined", {request_pipelined, "msg"}}, {"mailbox_n_to_1", {mailbox_n_to_1, "msg"}}, {"memory", {memory, "byte"}}};
+const std::map<std::string, std::pair<uint64_t (*)(actor_system &, uint64_t), const char *>> benches = {{"pingpong", {pingpong, "msg"}},
+    {"thread_ring", {thread_ring, "msg"}}, {"counting", {counting, "msg"}}, {"fork_join_throughput", {fork_join_throughput, "msg"}},
+    {"fork_join_create", {fork_join_create, "actor"}}, {"fork_join_create_actor", {fork_join_create_actor, "actor"}},
+    {"fib", {fib, "actor"}}, {"skynet", {skynet, "actor"}}, {"chameneos", {chameneos, "msg"}}, {"big", {big, "msg"}},
+    {"request_response", {request_response, "msg"}}, {"request_pipelined", {request_pipelined, "msg"}},
+    {"mailbox_n_to_1", {mailbox_n_to_1, "msg"}}, {"memory", {memory, "byte"}}};
 
 } // namespace
 
-int main(int argc, char** argv) {
+int main(int argc, char **argv)
+{
     auto found = argc >= 3 ? benches.find(argv[1]) : benches.end();
     if (found == benches.end()) {
         std::fprintf(stderr, "usage: caf_bench NAME N [THREADS]\n");
@@ -476,9 +503,11 @@ int main(int argc, char** argv) {
     uint64_t units = found->second.first(system, n);
     double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     if (std::strcmp(found->second.second, "byte") == 0)
-        std::printf("{\"name\":\"%s\",\"n\":%lu,\"bytes_per_actor\":%.1f,\"seconds\":%.6f}\n", argv[1], n, static_cast<double>(units) / static_cast<double>(n), seconds);
+        std::printf("{\"name\":\"%s\",\"n\":%lu,\"bytes_per_actor\":%.1f,\"seconds\":%.6f}\n", argv[1], n,
+            static_cast<double>(units) / static_cast<double>(n), seconds);
     else
-        std::printf("{\"name\":\"%s\",\"n\":%lu,\"units\":%lu,\"unit\":\"%s\",\"seconds\":%.6f}\n", argv[1], n, units, found->second.second, seconds);
+        std::printf("{\"name\":\"%s\",\"n\":%lu,\"units\":%lu,\"unit\":\"%s\",\"seconds\":%.6f}\n", argv[1], n, units, found->second.second,
+            seconds);
     std::fflush(stdout);
     _exit(0); // the system's tear-down is not measured
 }

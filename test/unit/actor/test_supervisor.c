@@ -1,0 +1,251 @@
+/* Supervisors: strategies, restart kinds, intensity, backoff, shutdown, dynamic and nested children. All in virtual time. */
+#include "test/support/actors.h"
+
+static char trail[4096];
+static void note(const char *what, int64_t who)
+{
+    char item[64];
+    snprintf(item, sizeof item, "%s%lld ", what, (long long)who);
+    if (strlen(trail) + strlen(item) < sizeof trail) strcat(trail, item);
+}
+
+MANTA_ACTOR(Kid, int64_t number;)
+MANTA_METHOD(Kid, init, void, (int64_t, number), (bool, broken))
+{
+    self->number = number;
+    if (broken) manta_fail(MANTA_EIO, "kid %lld is broken", (long long)number);
+    else note("+", number);
+}
+MANTA_METHOD(Kid, number, int64_t) { return self->number; }
+MANTA_METHOD(Kid, crash, void) { manta_fail(MANTA_EIO, "crash"); }
+MANTA_METHOD(Kid, leave, void) { manta_exit_normally(); }
+MANTA_METHOD(Kid, hang, void) { (void)manta_sleep(3600 * 1000); }
+static void kid_stops(void *self, const manta_error *reason) { note(reason ? "!" : "-", ((Kid *)self)->number); }
+MANTA_CLASS_WITH(Kid, (.on_stop = kid_stops), init, number, crash, leave, hang)
+
+static void ignore_report(const char *line, void *context) { (void)line, (void)context; }
+
+/* Three kids "1", "2", "3" under one supervisor, in deterministic mode; `body` follows. */
+static manta_t *begin(void)
+{
+    trail[0] = 0;
+    manta_config c = {.size = sizeof c, .seed = 5, .on_report = ignore_report};
+    return manta_init_with(&c);
+}
+
+static manta_actor kid(manta_actor supervisor, const char *id)
+{
+    manta_actor a = {0};
+    for (int i = 0; i < 1000 && manta_supervisor_child_actor(supervisor, id, &a); i++) (void)manta_sleep(1);
+    return a;
+}
+
+static manta_status family(manta_strategy strategy, manta_restart restart, uint32_t intensity, manta_actor *out)
+{
+    manta_child_spec specs[3] = {Kid_child(MANTA_CHILD(.id = "1", .restart = restart), 1, false),
+        Kid_child(MANTA_CHILD(.id = "2", .restart = restart), 2, false), Kid_child(MANTA_CHILD(.id = "3", .restart = restart), 3, false)};
+    return manta_supervisor_start(MANTA_SUPERVISOR(.strategy = strategy, .intensity = intensity), specs, 3, out);
+}
+
+static void crash(manta_actor supervisor, const char *id)
+{
+    manta_actor before = kid(supervisor, id);
+    (void)Kid_crash_send(Kid_ref_of(before));
+    (void)manta_wait_exit(before, 5000, NULL);
+    (void)manta_sleep(20);
+}
+
+/* one_for_one: the failed child alone starts again. */
+TEST(one_for_one)
+{
+    manta_t *m = begin();
+    manta_actor s;
+    EXPECT_EQ(family(MANTA_ONE_FOR_ONE, MANTA_PERMANENT, 5, &s), MANTA_OK);
+    crash(s, "2");
+    EXPECT_STR(trail, "+1 +2 +3 !2 +2 ");
+    EXPECT_EQ(manta_await(Kid_number(Kid_ref_of(kid(s, "2")))), 2);
+    EXPECT_EQ(manta_shutdown(m), MANTA_OK);
+}
+
+/* one_for_all: all stop, newest first, and start again in order. */
+TEST(one_for_all)
+{
+    manta_t *m = begin();
+    manta_actor s;
+    EXPECT_EQ(family(MANTA_ONE_FOR_ALL, MANTA_PERMANENT, 5, &s), MANTA_OK);
+    crash(s, "2");
+    EXPECT_STR(trail, "+1 +2 +3 !2 -3 -1 +1 +2 +3 ");
+    EXPECT_EQ(manta_shutdown(m), MANTA_OK);
+}
+
+/* rest_for_one: the failed child and those after it. */
+TEST(rest_for_one)
+{
+    manta_t *m = begin();
+    manta_actor s;
+    EXPECT_EQ(family(MANTA_REST_FOR_ONE, MANTA_PERMANENT, 5, &s), MANTA_OK);
+    crash(s, "2");
+    EXPECT_STR(trail, "+1 +2 +3 !2 -3 +2 +3 ");
+    EXPECT_EQ(manta_shutdown(m), MANTA_OK);
+}
+
+/* transient: an abnormal exit restarts, a normal one does not; temporary: never. */
+TEST(restart_kinds)
+{
+    manta_t *m = begin();
+    manta_actor s;
+    EXPECT_EQ(family(MANTA_ONE_FOR_ONE, MANTA_TRANSIENT, 5, &s), MANTA_OK);
+    crash(s, "1");
+    (void)Kid_leave_send(Kid_ref_of(kid(s, "2")));
+    (void)manta_sleep(50);
+    EXPECT_STR(trail, "+1 +2 +3 !1 +1 -2 ");
+    manta_child_info info[4];
+    size_t count;
+    EXPECT_EQ(manta_supervisor_children(s, info, 4, &count), MANTA_OK);
+    EXPECT(count == 3 && info[0].restarts == 1 && info[1].actor.id == 0 && strcmp(info[2].id, "3") == 0);
+    manta_actor t;
+    trail[0] = 0;
+    EXPECT_EQ(family(MANTA_ONE_FOR_ONE, MANTA_TEMPORARY, 5, &t), MANTA_OK);
+    crash(t, "3");
+    EXPECT_STR(trail, "+1 +2 +3 !3 ");
+    EXPECT_EQ(manta_supervisor_children(t, info, 4, &count), MANTA_OK);
+    EXPECT_EQ(count, 2);
+    EXPECT_EQ(manta_shutdown(m), MANTA_OK);
+}
+
+/* More than one restart in 5 s (OTP's default): the supervisor stops the others and exits with MANTA_ERESTARTS; slower failures go on for ever. */
+TEST(intensity)
+{
+    manta_t *m = begin();
+    manta_actor s;
+    EXPECT_EQ(family(MANTA_ONE_FOR_ONE, MANTA_PERMANENT, 0, &s), MANTA_OK);
+    for (int i = 0; i < 5; i++) {
+        crash(s, "1");
+        (void)manta_sleep(5100);
+    }
+    EXPECT(manta_is_alive(s));
+    crash(s, "1");
+    (void)Kid_crash_send(Kid_ref_of(kid(s, "1")));
+    manta_status reason = MANTA_OK;
+    EXPECT_EQ(manta_wait_exit(s, 60000, &reason), MANTA_OK);
+    EXPECT_EQ(reason, MANTA_ERESTARTS);
+    EXPECT(strstr(trail, "-3 -2 ") != NULL);
+    EXPECT_EQ(manta_shutdown(m), MANTA_OK);
+}
+
+/* Backoff: pauses double from min to max. */
+TEST(backoff)
+{
+    manta_t *m = begin();
+    manta_actor s;
+    manta_child_spec spec = Kid_child(MANTA_CHILD(.id = "1"), 1, false);
+    EXPECT_EQ(
+        manta_supervisor_start(MANTA_SUPERVISOR(.intensity = 100, .backoff_min_ms = 100, .backoff_max_ms = 350), &spec, 1, &s), MANTA_OK);
+    uint64_t expected[] = {100, 200, 350, 350};
+    for (int i = 0; i < 4; i++) {
+        manta_actor before = kid(s, "1");
+        (void)Kid_crash_send(Kid_ref_of(before));
+        (void)manta_wait_exit(before, 5000, NULL);
+        uint64_t start = manta_now_ns();
+        EXPECT(kid(s, "1").id != 0);
+        uint64_t ms = (manta_now_ns() - start) / 1000000;
+        EXPECT(ms + 2 >= expected[i] && ms <= expected[i] + 10);
+    }
+    EXPECT_EQ(manta_shutdown(m), MANTA_OK);
+}
+
+/* A child whose init fails stops those before it, and the start says why. */
+TEST(failing_start)
+{
+    manta_t *m = begin();
+    manta_actor s = {0};
+    manta_child_spec specs[2] = {Kid_child(MANTA_CHILD(.id = "1"), 1, false), Kid_child(MANTA_CHILD(.id = "2"), 2, true)};
+    EXPECT_EQ(manta_supervisor_start(NULL, specs, 2, &s), MANTA_EINIT);
+    char text[1000];
+    manta_error_format(manta_last_error(), text, sizeof text);
+    EXPECT(strstr(text, "kid 2 is broken") != NULL);
+    EXPECT_STR(trail, "+1 -1 ");
+    EXPECT_EQ(manta_shutdown(m), MANTA_OK);
+}
+
+/* A child that does not stop in time is killed; terminate, restart and remove manage one child. */
+TEST(managing_children)
+{
+    manta_t *m = begin();
+    manta_actor s, added = {0}, found;
+    EXPECT_EQ(manta_supervisor_start(NULL, NULL, 0, &s), MANTA_OK);
+    manta_child_spec spec = Kid_child(MANTA_CHILD(.id = "x", .shutdown_ms = 200), 7, false);
+    EXPECT_EQ(manta_supervisor_add(s, &spec, &added), MANTA_OK);
+    spec = Kid_child(MANTA_CHILD(.id = "x"), 8, false);
+    EXPECT_EQ(manta_supervisor_add(s, &spec, NULL), MANTA_EEXIST);
+    (void)Kid_hang_send(Kid_ref_of(added));
+    (void)manta_sleep(1);
+    uint64_t start = manta_now_ns();
+    EXPECT_EQ(manta_supervisor_terminate(s, "x"), MANTA_OK);
+    uint64_t ms = (manta_now_ns() - start) / 1000000;
+    EXPECT(ms >= 200 && ms < 220);
+    EXPECT(!manta_is_alive(added));
+    EXPECT_EQ(manta_supervisor_child_actor(s, "x", &found), MANTA_ENOTREADY);
+    EXPECT_EQ(manta_supervisor_restart(s, "x"), MANTA_OK);
+    EXPECT_EQ(manta_supervisor_restart(s, "x"), MANTA_EEXIST);
+    EXPECT_EQ(manta_supervisor_remove(s, "x"), MANTA_EEXIST);
+    EXPECT_EQ(manta_supervisor_terminate(s, "x"), MANTA_OK);
+    EXPECT_EQ(manta_supervisor_remove(s, "x"), MANTA_OK);
+    EXPECT_EQ(manta_supervisor_terminate(s, "x"), MANTA_ENOTFOUND);
+    EXPECT_EQ(manta_shutdown(m), MANTA_OK);
+}
+
+/* simple_one_for_one: children come while it runs, each for itself. */
+TEST(simple_one_for_one)
+{
+    manta_t *m = begin();
+    manta_actor s, kids[10];
+    EXPECT_EQ(manta_supervisor_start(MANTA_SUPERVISOR(.strategy = MANTA_SIMPLE_ONE_FOR_ONE, .intensity = 3), NULL, 0, &s), MANTA_OK);
+    for (int i = 0; i < 10; i++) {
+        manta_child_spec spec = Kid_child(MANTA_CHILD(.restart = MANTA_TRANSIENT), i, false);
+        EXPECT_EQ(manta_supervisor_add(s, &spec, &kids[i]), MANTA_OK);
+    }
+    (void)Kid_leave_send(Kid_ref_of(kids[3]));
+    (void)manta_sleep(10);
+    size_t count;
+    EXPECT_EQ(manta_supervisor_children(s, NULL, 0, &count), MANTA_OK);
+    EXPECT_EQ(count, 9);
+    EXPECT_EQ(manta_shutdown(m), MANTA_OK);
+}
+
+/* A nested supervisor that gives up is restarted, with its children, by the one above. */
+TEST(nested)
+{
+    manta_t *m = begin();
+    manta_child_spec inner = Kid_child(MANTA_CHILD(.id = "leaf"), 1, false);
+    manta_child_spec outer = manta_supervisor_child(MANTA_CHILD(.id = "inner"), MANTA_SUPERVISOR(.intensity = 1), &inner, 1);
+    manta_actor top, middle, again;
+    EXPECT_EQ(manta_supervisor_start(MANTA_SUPERVISOR(.intensity = 3), &outer, 1, &top), MANTA_OK);
+    middle = kid(top, "inner");
+    crash(middle, "leaf");
+    manta_actor leaf = kid(middle, "leaf");
+    (void)Kid_crash_send(Kid_ref_of(leaf));
+    (void)manta_wait_exit(middle, 60000, NULL);
+    again = kid(top, "inner");
+    EXPECT(again.id != 0 && again.id != middle.id);
+    EXPECT_EQ(manta_await(Kid_number(Kid_ref_of(kid(again, "leaf")))), 1);
+    EXPECT_EQ(manta_shutdown(m), MANTA_OK);
+}
+
+/* With threads: a supervisor keeps its family alive under many crashes. */
+TEST(under_load)
+{
+    trail[0] = 0;
+    manta_config c = {.size = sizeof c, .workers = 3, .on_report = ignore_report};
+    manta_t *m = manta_init_with(&c);
+    manta_actor s;
+    EXPECT_EQ(family(MANTA_ONE_FOR_ONE, MANTA_PERMANENT, UINT32_MAX, &s), MANTA_OK);
+    for (int i = 0; i < test_scaled(300); i++) {
+        manta_actor a = kid(s, i % 2 ? "1" : "3");
+        EXPECT(a.id != 0);
+        (void)Kid_crash_send(Kid_ref_of(a));
+        EXPECT_EQ(manta_wait_exit(a, 5000, NULL), MANTA_OK);
+    }
+    EXPECT_EQ(manta_await(Kid_number(Kid_ref_of(kid(s, "2")))), 2);
+    EXPECT_EQ(manta_shutdown(m), MANTA_OK);
+}
