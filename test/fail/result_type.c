@@ -1,4 +1,4 @@
-// EXPECT: the variable's type is not the call's result type
+// EXPECT: the type of the variable is not the result type of the call
 /* manta_get into a variable of another type than the method's result is refused, although C would convert it. */
 #include <manta/manta.h>
 

@@ -1,4 +1,4 @@
-// EXPECT: the array's type is not the calls' result type
+// EXPECT: the type of the array is not the result type of the calls
 /* manta_get_all into an array of another type than the results is refused. */
 #include <manta/manta.h>
 

@@ -1,4 +1,4 @@
-// EXPECT: the variable's type is not the generator's type
+// EXPECT: the type of the variable is not the type of the generator
 /* manta_next into a variable of another type than the generator's is refused. */
 #include <manta/manta.h>
 

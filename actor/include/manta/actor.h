@@ -24,6 +24,7 @@
 #include <manta/types.h>
 
 #include <manta/expand.h>
+#include <manta/expand_task.h>
 
 /* MANTA_STRUCT(Point, (double, x), (double, y)): struct Point, its codec, manta_Point_future and manta_Point_stream. */
 #define MANTA_STRUCT(S, ...) \

@@ -43,7 +43,7 @@ extern "C" {
     ({ \
         __typeof__(f) get_ = (f); \
         MANTA_STATIC_ASSERT( \
-            MANTA_SAME_TYPE(__typeof__(get_.type[0]), __typeof__(*(out))), "the variable's type is not the call's result type"); \
+            MANTA_SAME_TYPE(__typeof__(get_.type[0]), __typeof__(*(out))), "the type of the variable is not the result type of the call"); \
         manta_get_value(get_.future, (out), sizeof *(out), (timeout_ms)); \
     })
 
@@ -53,8 +53,8 @@ extern "C" {
 /* manta_status manta_get_all(futures, values, n): waits for n futures of one type; every one is consumed; the first error by index, or MANTA_OK. */
 #define manta_get_all(futures, values, n) \
     ({ \
-        MANTA_STATIC_ASSERT( \
-            MANTA_SAME_TYPE(__typeof__((futures)[0].type[0]), __typeof__((values)[0])), "the array's type is not the calls' result type"); \
+        MANTA_STATIC_ASSERT(MANTA_SAME_TYPE(__typeof__((futures)[0].type[0]), __typeof__((values)[0])), \
+            "the type of the array is not the result type of the calls"); \
         manta_get_values(&(futures)[0].future, (values), sizeof(values)[0], (n)); \
     })
 
@@ -67,7 +67,7 @@ extern "C" {
     ({ \
         __typeof__(s) next_ = (s); \
         MANTA_STATIC_ASSERT( \
-            MANTA_SAME_TYPE(__typeof__(next_.type[0]), __typeof__(*(out))), "the variable's type is not the generator's type"); \
+            MANTA_SAME_TYPE(__typeof__(next_.type[0]), __typeof__(*(out))), "the type of the variable is not the type of the generator"); \
         manta_next_value(next_.stream, (out), sizeof *(out)); \
     })
 
