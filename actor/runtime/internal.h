@@ -73,6 +73,7 @@ void actor_exit(worker *w, actor *a, manta_status status, const manta_error *err
 actor *actor_new(worker *w);            /* a slot with its mailbox taken; NULL: limit or memory */
 actor_extra *actor_extra_get(actor *a); /* owner; made at first use; NULL: out of memory */
 void actor_free(worker *w, actor *a);
+void actors_trim(void);                        /* after the pool has stopped: the records that bounded slots kept */
 future *actor_started(worker *w, uint64_t id); /* completes when init has run, or fails with MANTA_EINIT; NULL: out of memory */
 void runtime_report(const char *format, ...) MANTA_PRINTF(1, 2);
 
@@ -115,7 +116,7 @@ void trace_stop(void);          /* when it has stopped; also forgets what actor/
 void trace_ring_free(local *l); /* the thread's record goes */
 #define TRACE(level, w, event, id, cls, method) \
     do { \
-        if (unlikely(the_runtime.trace_level >= (level))) trace_event(w, event, id, cls, method); \
+        if (unlikely(__atomic_load_n(&the_runtime.trace_level, __ATOMIC_RELAXED) >= (level))) trace_event(w, event, id, cls, method); \
     } while (0)
 
 #endif

@@ -49,6 +49,12 @@ bool names_find(uint64_t id, char out[NAME_LIMIT + 1])
     return found;
 }
 
+void names_forget(uint64_t id)
+{
+    char name[NAME_LIMIT + 1];
+    while (names_find(id, name)) names_release(name, id);
+}
+
 void names_stop(void)
 {
     pthread_mutex_lock(&names_lock);
@@ -57,10 +63,11 @@ void names_stop(void)
     pthread_mutex_unlock(&names_lock);
 }
 
-/* An actor that is registered from outside has no note of its name: at its end the table is asked for ids that are gone, see relation_exit. */
+/* The actor's flag makes its end look for the name, see relation_exit. */
 manta_status manta_register(const char *name, manta_actor who)
 {
     if (!actor_is(actor_slot(who.id), who.id)) return error_set(MANTA_EDEAD, "manta_register: %s", manta_status_text(MANTA_EDEAD));
+    atomic_fetch_or_explicit(&actor_slot(who.id)->flags, ACTOR_NAMED, memory_order_relaxed);
     return names_claim(name, who.id);
 }
 

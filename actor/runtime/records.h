@@ -109,7 +109,7 @@ enum { /* actor.flags: set by anybody */
     ACTOR_KILL = 2,
     ACTOR_NUDGE = 4,
     ACTOR_TASK = 8,
-    ACTOR_INTERNAL = 16
+    ACTOR_NAMED = 16
 };
 enum { PHASE_FREE, PHASE_STARTING, PHASE_LIVE, PHASE_TASK, PHASE_STOPPING };
 

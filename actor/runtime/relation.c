@@ -281,6 +281,7 @@ void relation_exit(worker *w, actor *a, uint64_t id, manta_status status, const 
     const char *text = error ? error->message : "normal";
     groups_forget(id);
     if (x && x->name) names_release(x->name, id);
+    if (load_relaxed(&a->flags) & ACTOR_NAMED) names_forget(id);
     if (!x) return;
     for (uint32_t i = 0; i < x->links.count; i++) signal_exit(w, x->links.ids[i], id, status, text);
     for (uint32_t i = 0; i < x->monitors.count; i++) signal_down(w, &x->monitors.items[i], id, status, text);

@@ -95,6 +95,7 @@ noinline void scope_clean(worker *w, activation *act)
     act->marks = NULL;
     act->scope_depth = 0;
     store_relaxed(&act->began_ns, 0);
+    store_relaxed(&act->wait_kind, NULL);
     act->dirty = 0;
 }
 

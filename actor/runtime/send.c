@@ -158,13 +158,16 @@ static noinline manta_status refuse(worker *w, uint64_t to, message *m, manta_st
     return seen;
 }
 
-static inline manta_status post(worker *w, uint64_t to, message *m, actor **out)
+/* *wp: the calling thread's record, which a wait for room may change. */
+static inline manta_status post(worker **wp, uint64_t to, message *m, actor **out)
 {
+    worker *w = *wp;
     actor *a = actor_slot(to);
     if (unlikely(!actor_is(a, to))) return refuse(w, to, m, MANTA_EDEAD);
     m->generation = (uint32_t)(to >> 32);
     if (unlikely(load_relaxed(&a->flags) & ACTOR_BOUNDED)) {
         manta_status status = make_room(&w, a, to);
+        *wp = w;
         if (status) return refuse(w, to, m, status);
     }
     count_up(&w->sends, 1);
@@ -178,7 +181,7 @@ static inline manta_status post(worker *w, uint64_t to, message *m, actor **out)
 manta_status message_post(worker *w, uint64_t to, message *m)
 {
     actor *a;
-    return post(w, to, m, &a);
+    return post(&w, to, m, &a);
 }
 
 /* The end of a handler's budget: let the receiver run. */
@@ -200,7 +203,7 @@ manta_status manta_send_method(manta_actor to, const manta_method *method, const
         return error_set(
             MANTA_ENOMEM, "%s.%s: no memory for a message of %zu bytes", method->owner, method->name, method->arguments.size + extra_bytes);
     actor *a;
-    manta_status status = post(w, to.id, m, &a);
+    manta_status status = post(&w, to.id, m, &a);
     if (unlikely(status)) return status;
     if (unlikely(--w->send_budget <= 0)) send_pause(worker_self(), a);
     return MANTA_OK;

@@ -55,6 +55,16 @@ static void extra_reset(actor *a)
     x->suspended = NULL;
 }
 
+void actors_trim(void)
+{
+    uint64_t used = load_relaxed(&actor_slab.used);
+    for (uint64_t i = 0; i < used && i < actor_slab.capacity; i++) {
+        actor *a = slab_at(&actor_slab, i);
+        if (a->extra) extra_free(a->extra);
+        a->extra = NULL;
+    }
+}
+
 actor *actor_new(worker *w)
 {
     actor *busy = NULL, *a;

@@ -269,6 +269,7 @@ static manta_status stop_locked(void)
     if (w && w->user) scope_clean(w, activation_of(w));
     clean_tables();
     pool_stop();
+    actors_trim();
     trace_stop();
     store_seq(&the_runtime.running, DOWN);
     return status;

@@ -94,7 +94,7 @@ static void suspend_on(worker *w, activation *act, _Atomic uintptr_t *word)
     act->dirty = 1; /* the handler's end clears began_ns */
     if (!load_relaxed(&act->began_ns)) store_relaxed(&act->began_ns, inspect_clock());
     store_relaxed(&act->waiting_on, word);
-    store_seq(&a->waiting, act);
+    store_release(&a->waiting, act); /* the exchange in commit_wait orders it before the look at the flags */
     TRACE(1, w, TRACE_SUSPEND, actor_id(a), a->cls ? a->cls->name : "task", act->method ? act->method->name : "");
     if (!worker_suspend(w, commit_wait, word)) sched_yield(); /* no fiber left: others must finish first */
     w = worker_self();
@@ -174,7 +174,9 @@ static manta_status wait_in_simulation(future *f, uint64_t deadline_ns)
 {
     sim_run_until(future_done, f, deadline_ns);
     if (future_done(f)) return MANTA_OK;
-    return deadline_ns == OS_FOREVER ? MANTA_EINTERRUPTED : MANTA_ETIMEDOUT;
+    if (deadline_ns != OS_FOREVER) return MANTA_ETIMEDOUT;
+    inspect_report_cycles(); /* nothing can run any more */
+    return MANTA_EINTERRUPTED;
 }
 
 manta_status future_await(future *f, uint64_t deadline_ns, const char *kind)

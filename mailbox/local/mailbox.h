@@ -59,12 +59,15 @@ static inline bool mailbox_try_rest(worker *w, mailbox *b, mailbox_end *e)
     uintptr_t expected = (uintptr_t)tail;
     if (load_relaxed(&b->head) != expected) return false;
     if (tail == mailbox_stub(b)) return cas_seq(&b->head, &expected, expected | 1);
+    bool held = tail->flags & MESSAGE_HELD;
+    if (unlikely(held)) tail->flags |= MESSAGE_PASSED;
     store_relaxed(&b->stub, NULL);
-    e->tail = mailbox_stub(b); /* before the exchange: after it the mailbox is not ours */
+    e->tail = mailbox_stub(b); /* all before the exchange: after it neither the mailbox nor a held message is ours */
     if (cas_seq(&b->head, &expected, (uintptr_t)mailbox_stub(b) | 1)) {
-        message_free(w, tail);
+        if (likely(!held)) message_free(w, tail);
         return true;
     }
+    if (unlikely(held)) tail->flags &= (uint8_t)~MESSAGE_PASSED;
     e->tail = tail;
     return false;
 }

@@ -43,11 +43,36 @@ static void *depot_pop(slab *s)
     return magazine;
 }
 
-static uint32_t magazine_size(const slab *s, void *magazine)
+static void partial_push(slab *s, void *list)
 {
+    pthread_mutex_lock(&s->lock);
+    while (list) {
+        void *next = *slab_link(list, s->link);
+        *slab_link(list, s->link) = s->partial;
+        s->partial = list;
+        add_relaxed(&s->partial_size, 1);
+        list = next;
+    }
+    pthread_mutex_unlock(&s->lock);
+}
+
+/* Up to a magazine of single records. */
+static void *partial_pop(slab *s, uint32_t *out_count)
+{
+    void *list = NULL;
     uint32_t n = 0;
-    for (; magazine && n < SLAB_MAGAZINE; magazine = *slab_link(magazine, s->link)) n++;
-    return n;
+    if (load_relaxed(&s->partial_size) == 0) return NULL;
+    pthread_mutex_lock(&s->lock);
+    for (; s->partial && n < SLAB_MAGAZINE; n++) {
+        void *record = s->partial;
+        s->partial = *slab_link(record, s->link);
+        *slab_link(record, s->link) = list;
+        list = record;
+    }
+    atomic_fetch_sub_explicit(&s->partial_size, n, memory_order_relaxed);
+    pthread_mutex_unlock(&s->lock);
+    *out_count = n;
+    return list;
 }
 
 static void *fresh_magazine(slab *s, uint32_t *out_count)
@@ -78,8 +103,8 @@ noinline void *slab_refill(slab *s, slab_cache *c)
     }
     c->count = 0;
     if (base_alloc_should_fail()) return NULL;
-    if ((c->active = depot_pop(s))) c->count = magazine_size(s, c->active);
-    else c->active = fresh_magazine(s, &c->count);
+    if ((c->active = depot_pop(s))) c->count = SLAB_MAGAZINE;
+    else if (!(c->active = partial_pop(s, &c->count))) c->active = fresh_magazine(s, &c->count);
     return c->active;
 }
 
@@ -96,7 +121,7 @@ void slab_cache_flush(slab *s, slab_cache *c)
     if (!s->base) return;
     if (c->previous) depot_push(s, c->previous);
     c->previous = NULL;
-    if (c->active) depot_push(s, c->active); /* perhaps a partial magazine: whoever takes it counts it */
+    if (c->active) partial_push(s, c->active);
     c->active = NULL;
     c->count = 0;
 }

@@ -26,8 +26,9 @@ typedef struct slab {
     _Alignas(CACHE_PAIR) _Atomic uint64_t used; /* records ever handed out: indices below it have been prepared or will be at once */
     _Atomic uint64_t limit;                     /* most records that may be handed out; at most capacity */
     pthread_mutex_t lock;
-    void *depot; /* list of full magazines, under lock */
-    _Atomic uint32_t depot_size;
+    void *depot;   /* list of full magazines, under lock */
+    void *partial; /* list of single records, of threads that ended, under lock */
+    _Atomic uint32_t depot_size, partial_size;
 } slab;
 
 typedef struct slab_cache {

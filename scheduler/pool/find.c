@@ -140,7 +140,7 @@ static runnable *search(worker *w)
             poll_inbox(w);
             if ((r = next_local(w, 0))) break;
         }
-        if ((r = global_pop(w)) || (r = steal_round(w))) break;
+        if ((r = external_pop(w)) || (r = global_pop(w)) || (r = steal_round(w))) break;
         spin_pause();
     }
     if (r || !w->muted_head) return r;
@@ -298,7 +298,7 @@ runnable *worker_next(worker *w)
     if (unlikely(load_relaxed(&the_pool.queued[RUN_HIGH].count) > 0) && (r = global_pop_one(w, RUN_HIGH))) return r;
     if (unlikely(tick % GLOBAL_EVERY == 0)) {
         if (tick % LOW_EVERY == 0 && (r = global_pop_one(w, RUN_LOW))) return r;
-        if ((r = global_pop(w))) return r;
+        if ((r = external_pop(w)) || (r = global_pop(w))) return r;
     }
     r = next_local(w, tick);
     return likely(r != NULL) ? r : find_work(w);

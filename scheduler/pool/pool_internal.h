@@ -33,6 +33,7 @@ runnable *global_pop(worker *w);
 runnable *global_pop_one(worker *w, int priority);
 runnable *ring_pop(worker *w);
 runnable *ring_steal(worker *w, worker *victim);
+runnable *external_pop(worker *w); /* what plain threads queued */
 runnable *private_pop(worker *w);
 void private_push(worker *w, runnable *r);
 bool pool_has_work(const worker *w);             /* in a queue that w could take from without being its owner */

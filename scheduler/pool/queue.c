@@ -172,14 +172,35 @@ void worker_ready_priority(worker *w, runnable *r)
     pool_maybe_wake(w);
 }
 
+/* A plain thread's pushes go to a ring of its own, which the workers steal from: no lock as long as they keep up. */
+static bool external_push(worker *w, runnable *r)
+{
+    uint32_t tail = load_relaxed(&w->ring_tail), head = load_acquire(&w->ring_head);
+    if (tail - head >= POOL_RING) return false;
+    store_relaxed(&w->ring[tail % POOL_RING], r);
+    store_release(&w->ring_tail, tail + 1); /* pairs with ring_steal's load */
+    return true;
+}
+
 void worker_ready_slow(worker *w, runnable *r)
 {
     if (sim_is_on()) {
         sim_ready(r);
         return;
     }
-    global_push(r, r, 1, RUN_NORMAL);
+    if (!external_push(w, r)) global_push(r, r, 1, RUN_NORMAL);
     pool_maybe_wake(w);
+}
+
+/* One runnable from a plain thread's ring; more of them into the ring of w when that is empty. */
+runnable *external_pop(worker *w)
+{
+    for (worker *x = load_acquire(&external_list); x; x = x->next_external) {
+        if (load_relaxed(&x->ring_tail) == load_relaxed(&x->ring_head)) continue;
+        runnable *r = load_relaxed(&w->ring_tail) == load_acquire(&w->ring_head) ? ring_steal(w, x) : ring_pop(x);
+        if (r) return r;
+    }
+    return NULL;
 }
 
 bool worker_is_stealable(const worker *w)
@@ -195,6 +216,8 @@ bool pool_has_work(const worker *w)
         if (load_seq(&the_pool.queued[p].count) > 0) return true;
     for (int i = 0; i < the_pool.workers; i++)
         if (the_pool.worker[i] != w && worker_is_stealable(the_pool.worker[i])) return true;
+    for (worker *x = load_acquire(&external_list); x; x = x->next_external)
+        if ((int32_t)(load_seq(&x->ring_tail) - load_seq(&x->ring_head)) > 0) return true;
     return false;
 }
 

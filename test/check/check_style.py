@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """check_style.py ROOT [--write]: sizes of functions and files, and undocumented public prototypes, against test/check/style_ratchet.txt.
 
-Every number in the ratchet file is an allowed maximum, and is meant to go down only. --write lowers those that the tree has become better
-than, and never raises one. Function lengths count from the line of the name to the closing brace.
+Every number in the ratchet file is an allowed maximum, and is meant to go down only. --write lowers those of functions and
+prototypes that the tree has become better than, and never raises one. Function lengths count from the line of the name to the closing brace.
 """
 import os
 import re
@@ -95,7 +95,7 @@ def main():
         if value > limits[name]:
             failed = True
             print(f"    too much: {where}")
-        elif "--write" in sys.argv:
+        elif "--write" in sys.argv and not name.endswith("_lines"):
             text = re.sub(rf"^({name} +)\d+$", rf"\g<1>{value}", text, flags=re.M)
     if "--write" in sys.argv:
         with open(os.path.join(root, RATCHET), "w", encoding="utf-8") as file:

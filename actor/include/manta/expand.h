@@ -200,6 +200,8 @@
     static R P##_body(C *self MANTA_UNUSED MPP_EACH(MANTA_I_BODY_PARAM, , ##__VA_ARGS__))
 
 #define MANTA_I_CLASS_OBJECT(C, options_, n_, init_) \
-    manta_class C##_class = {#C, (uint32_t)sizeof(C), n_, C##_methods, {options_}, init_, 0, NULL};
+    _Pragma("GCC diagnostic push") _Pragma("GCC diagnostic ignored \"-Wmissing-field-initializers\"") \
+        manta_class C##_class = {#C, (uint32_t)sizeof(C), n_, C##_methods, {options_}, init_, 0, NULL}; \
+    _Pragma("GCC diagnostic pop")
 
 #endif
