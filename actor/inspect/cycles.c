@@ -40,7 +40,7 @@ static bool edge_read(uint64_t index, edge *out)
     actor_view v;
     if (!load_relaxed(&((actor *)slab_at(&actor_slab, index))->waiting)) return false;
     if (!actor_view_read(index, &v) || v.state != MANTA_STATE_WAITING || !v.wait_target) return false;
-    if (*(volatile uint16_t *)&v.actor->concurrency > 1 || !is_armed(v.act)) return false;
+    if (load_relaxed(&v.actor->concurrency) > 1 || !is_armed(v.act)) return false;
     *out = (edge){.id = v.id, .target = v.wait_target, .handled = v.handled, .act = v.act, .next = NO_EDGE};
     return true;
 }

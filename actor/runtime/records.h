@@ -169,7 +169,8 @@ struct actor {
     _Atomic(activation *) waiting; /* the suspended (or running) handler, for those who interrupt or inspect */
     _Atomic uint64_t handled;
     message *boot;                /* init's or a task's message */
-    uint16_t active, concurrency; /* suspended handlers; most of them */
+    uint16_t active;
+    _Atomic uint16_t concurrency; /* suspended handlers; most of them */
     _Atomic uint8_t phase;
     _Atomic uint8_t blocked; /* concurrent actor at its limit: whoever resumes a handler schedules it */
     uint8_t state_on_heap, unused;

@@ -86,7 +86,7 @@ actor *actor_new(worker *w)
     a->behavior = NULL;
     a->boot = NULL;
     a->active = 0;
-    a->concurrency = 1;
+    store_relaxed(&a->concurrency, 1);
     store_relaxed(&a->blocked, 0);
     store_relaxed(&a->handled, 0);
     store_relaxed(&a->waiting, NULL);
@@ -135,7 +135,7 @@ static bool set_options(actor *a, const manta_class *cls, const manta_options *o
     if (!limit && concurrency <= 1 && !(o && (o->on_failure || o->trap_exit)) && !cls->options.trap_exit) return true;
     actor_extra *x = actor_extra_get(a);
     if (!x) return false;
-    a->concurrency = (uint16_t)(concurrency ? concurrency : 1);
+    store_relaxed(&a->concurrency, (uint16_t)(concurrency ? concurrency : 1));
     x->on_failure = o ? o->on_failure : MANTA_FAILURE_DEFAULT;
     x->trap_exit = (o && o->trap_exit) || cls->options.trap_exit;
     if (!limit) return true;

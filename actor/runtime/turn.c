@@ -316,7 +316,7 @@ static noinline bool handle_signals(worker *w, actor *a, activation *act)
         w->current = NULL;
         return true;
     }
-    if (a->concurrency > 1 && flags & ACTOR_NUDGE) wake_cancelled(w, a);
+    if (load_relaxed(&a->concurrency) > 1 && flags & ACTOR_NUDGE) wake_cancelled(w, a);
     activation *back = resumed_pop(a);
     if (!back) return false;
     worker_continue(w, &a->run, activation_fiber(back));
@@ -334,7 +334,7 @@ static void live_turn(worker *w, actor *a)
     uint64_t start = 0;
     activation *act = activation_of(w);
     act->actor = a;
-    act->concurrent = a->concurrency > 1;
+    act->concurrent = load_relaxed(&a->concurrency) > 1;
     for (;;) {
         if (needs_attention(a) && handle_signals(w, a, act)) return;
         message *m = next_message(w, a);

@@ -65,7 +65,7 @@ static void commit_wait(worker *w, runnable *r, void *argument)
     if (concurrent) { /* the actor goes on without this handler */
         r->fiber = NULL;
         suspended_add(a, act);
-        room = ++a->active < a->concurrency;
+        room = ++a->active < load_relaxed(&a->concurrency);
         if (!room) store_seq(&a->blocked, 1);
     }
     uintptr_t expected = FUTURE_PENDING, mine = (uintptr_t)act;

@@ -108,7 +108,7 @@ runnable *ring_pop(worker *w)
 {
     uint32_t head = load_acquire(&w->ring_head);
     for (;;) {
-        if (load_relaxed(&w->ring_tail) == head) return NULL;
+        if (load_acquire(&w->ring_tail) == head) return NULL;
         runnable *r = load_relaxed(&w->ring[head % POOL_RING]);
         if (cas_acq_rel(&w->ring_head, &head, head + 1)) return r;
     }
