@@ -15,7 +15,7 @@ typedef struct attempt {
     wait_node node; /* in the inner future; first */
     pool_timer timeout, retry;
     pthread_mutex_t lock;
-    int references;
+    _Atomic int references;
     bool done; /* U is complete */
     future *user, *inner;
     uint64_t to; /* 0: a task */
@@ -29,13 +29,13 @@ typedef struct attempt {
 
 static void start_inner(worker *w, attempt *t);
 
-/* Under the lock; true: the caller must free it after unlocking. */
-static bool drop_reference(attempt *t) { return --t->references == 0; }
+/* Guards the way from a user's future to its attempt (future.target while `packed` is FUTURE_ATTEMPT). Taken last. */
+static pthread_mutex_t way_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static void unlock_and_drop(attempt *t)
 {
-    bool last = drop_reference(t);
     pthread_mutex_unlock(&t->lock);
+    bool last = sub_seq(&t->references, 1) == 1;
     if (!last) return;
     if (t->method->arguments.refs) refs_dropped(&t->method->arguments, t->arguments);
     pthread_mutex_destroy(&t->lock);
@@ -46,6 +46,9 @@ static void unlock_and_drop(attempt *t)
 static future *finish(attempt *t)
 {
     t->done = true;
+    pthread_mutex_lock(&way_lock);
+    store_relaxed(&t->user->target, 0);
+    pthread_mutex_unlock(&way_lock);
     if (t->timeout.fire && pool_timer_cancel(&t->timeout)) t->references--;
     if (t->retry.fire && pool_timer_cancel(&t->retry)) t->references--;
     return t->user;
@@ -214,10 +217,9 @@ future *attempt_start(worker *w, const manta_options *o, uint64_t to, const mant
     }
     t->to = to;
     future *u = t->user;
-    store_relaxed(&u->target, to);
+    store_relaxed(&u->target, (uintptr_t)t);
     u->method = method;
-    u->kind = VALUE_ATTEMPT; /* until it is complete the value is unused: the attempt is found there */
-    memcpy(u->bytes, &t, sizeof t);
+    u->packed = FUTURE_ATTEMPT;
     pthread_mutex_lock(&t->lock);
     if (t->timeout_ms) {
         t->references++;
@@ -229,15 +231,23 @@ future *attempt_start(worker *w, const manta_options *o, uint64_t to, const mant
     return u;
 }
 
-/* U belongs to the caller, so it is not freed meanwhile; while it is not complete its attempt lives: the completer holds a reference over finish(). */
+/* The attempt of a user's future that is not complete, with a reference; NULL: there is none. */
+static attempt *find(future *u)
+{
+    pthread_mutex_lock(&way_lock);
+    attempt *t = (attempt *)(uintptr_t)load_relaxed(&u->target);
+    if (t) add_seq(&t->references, 1);
+    pthread_mutex_unlock(&way_lock);
+    return t;
+}
+
 bool attempt_cancel(future *u)
 {
-    if (load_acquire(&u->state) == FUTURE_READY || u->kind != VALUE_ATTEMPT) return false;
-    attempt *t;
-    memcpy(&t, u->bytes, sizeof t);
+    if (u->packed != FUTURE_ATTEMPT) return false;
+    attempt *t = find(u);
+    if (!t) return true;
     worker *w = worker_self();
     pthread_mutex_lock(&t->lock);
-    t->references++;
     if (!t->done) {
         if (t->inner) cancel_inner(t);
         else fail_user(w, t, MANTA_ECANCELLED, "cancelled before the next retry");

@@ -63,7 +63,7 @@ static future *call(worker *w, manta_actor to, const manta_method *method, const
         error_set(MANTA_ENOMEM, "%s.%s: no memory for a call", method->owner, method->name);
         return NULL;
     }
-    f->packed = 1;
+    f->packed = FUTURE_PACKED;
     m->reply = f;
     f->method = NULL; /* packed already */
     store_relaxed(&f->target, to.id);

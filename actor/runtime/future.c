@@ -37,7 +37,18 @@ void future_free(worker *w, future *f)
 {
     uint32_t generation = load_relaxed(&f->generation) + 1;
     store_relaxed(&f->generation, generation ? generation : 1);
+    f->kind = VALUE_NONE;
     slab_put(&future_slab, &w->caches[FUTURE_CACHE], f, offsetof(future, next));
+}
+
+/* Values of futures that nobody consumed: calls of plain threads without a scope. */
+void futures_trim(void)
+{
+    uint64_t used = load_relaxed(&future_slab.used);
+    for (uint64_t i = 0; i < used && i < future_slab.capacity; i++) {
+        future *f = slab_at(&future_slab, i);
+        if (load_relaxed(&f->state) == FUTURE_READY) value_discard(f);
+    }
 }
 
 future *future_find(manta_future handle)

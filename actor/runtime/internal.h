@@ -8,6 +8,7 @@
 
 /* ---- future.c ---- */
 bool future_pool_init(void);
+void futures_trim(void);                  /* after the pool has stopped */
 future *future_new(worker *w);            /* PENDING, in no scope; NULL: out of memory */
 void future_free(worker *w, future *f);   /* by the one who consumed it */
 future *future_find(manta_future handle); /* NULL: stale */

@@ -46,7 +46,8 @@ typedef struct wait_node {
     void (*wake)(worker *w, struct wait_node *node);
 } wait_node;
 
-enum { VALUE_NONE, VALUE_INLINE, VALUE_BLOCK, VALUE_ERROR, VALUE_ATTEMPT };
+enum { FUTURE_PACKED = 1, FUTURE_ATTEMPT = 2 };
+enum { VALUE_NONE, VALUE_INLINE, VALUE_BLOCK, VALUE_ERROR };
 
 struct future {
     _Atomic uintptr_t state;
@@ -54,7 +55,7 @@ struct future {
     uint8_t kind;                /* of the value: VALUE_* */
     uint8_t size;                /* VALUE_INLINE: bytes */
     _Atomic uint8_t cancelled;   /* the caller gave it up */
-    uint8_t packed;              /* the value is a manta_bytes of MessagePack (dynamic calls) */
+    uint8_t packed;              /* FUTURE_PACKED: the value is to be MessagePack; FUTURE_ATTEMPT: see attempt.c; set once */
     future *next, *previous;     /* scope list; of the owner; next == self: in no scope */
     _Atomic uint64_t target;     /* actor that will answer; for inspection */
     const manta_method *method;  /* that answers; NULL: an event */
@@ -168,7 +169,7 @@ struct actor {
     const manta_behavior *behavior;
     _Atomic(activation *) waiting; /* the suspended (or running) handler, for those who interrupt or inspect */
     _Atomic uint64_t handled;
-    message *boot;                /* init's or a task's message */
+    message *boot; /* init's or a task's message */
     uint16_t active;
     _Atomic uint16_t concurrency; /* suspended handlers; most of them */
     _Atomic uint8_t phase;

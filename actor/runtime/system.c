@@ -270,6 +270,7 @@ static manta_status stop_locked(void)
     clean_tables();
     pool_stop();
     actors_trim();
+    futures_trim();
     trace_stop();
     store_seq(&the_runtime.running, DOWN);
     return status;

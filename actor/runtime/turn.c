@@ -47,7 +47,7 @@ static inline void handler_finish(activation *act, const manta_method *method, c
     if (m->reply && likely(!(act->flags & ACT_STASH))) {
         future *reply = m->reply;
         m->reply = NULL;
-        if (unlikely(reply->packed)) dynamic_complete(w, reply, &method->result, result);
+        if (unlikely(reply->packed == FUTURE_PACKED)) dynamic_complete(w, reply, &method->result, result);
         else future_complete(w, reply, &method->result, result, unlikely(method->result.extra != NULL) ? method->result.extra(result) : 0);
     }
 }

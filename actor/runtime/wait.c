@@ -187,7 +187,7 @@ manta_status future_await(future *f, uint64_t deadline_ns, const char *kind)
     if (unlikely(w->external == 1 || !act->actor))
         return sim_is_on() && !act->actor ? wait_in_simulation(f, deadline_ns) : wait_blocking(w, f, deadline_ns);
     store_relaxed(&act->wait_kind, kind);
-    store_relaxed(&act->wait_target, load_relaxed(&f->target));
+    store_relaxed(&act->wait_target, f->packed == FUTURE_ATTEMPT ? 0 : load_relaxed(&f->target));
     manta_status status = wait_on_fiber(w, act, f, deadline_ns);
     store_relaxed(&act->wait_kind, NULL);
     return status;

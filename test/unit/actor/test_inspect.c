@@ -216,7 +216,7 @@ TEST(idle_after_a_neighbour_was_killed)
         EXPECT_EQ(manta_sleep(10), MANTA_OK);
         for (int i = 0; i < 20; i++) EXPECT_EQ(Worker_work_send(a[i]), MANTA_OK);
         EXPECT_EQ(manta_sleep(10), MANTA_OK);
-        for (int i = 0; i < 20; i++) EXPECT_EQ(info_of(a[i].actor).state, MANTA_STATE_IDLE);
+        for (int i = 0; i < 20; i++) EXPECT(WAIT_FOR(info_of(a[i].actor).state == MANTA_STATE_IDLE, 10));
         EXPECT_EQ(manta_join(f), MANTA_OK);
     }
     EXPECT_EQ(manta_shutdown(m), MANTA_OK);

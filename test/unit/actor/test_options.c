@@ -210,7 +210,8 @@ MANTA_TASK(hog, void)
 TEST(priorities)
 {
     manta_t *m = test_system(1, 0);
-    task_runs = hold = 0;
+    task_runs = 0;
+    hold = 0;
     manta_void_future busy = hog_submit();
     EXPECT(WAIT_FOR(hold == 2, 10)); /* the only worker is taken: what follows queues up */
     manta_int64_t_future low = order_submit_with(MANTA_OPTIONS(.priority = MANTA_PRIORITY_LOW), 1), normal = order_submit(1);
