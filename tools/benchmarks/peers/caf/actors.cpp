@@ -1,6 +1,7 @@
 // fork_join_create, fork_join_create_actor, fib, skynet, chameneos, big, memory.
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdio>
 #include <vector>
 
@@ -43,8 +44,8 @@ uint64_t fork_join_create_actor(actor_system &system, uint64_t n)
 {
     gate end;
     auto sink = system.spawn<countdown>(n, &end);
-    system.spawn([sink, n](event_based_actor *self) {
-        for (uint64_t i = 0; i < n; i++) send_anonymous(self, self->spawn<mayfly, hidden + lazy_init>(), go_atom::value, sink);
+    in_chunks(system, n, 256, [sink](event_based_actor *self) {
+        send_anonymous(self, self->spawn<mayfly, hidden + lazy_init>(), go_atom::value, sink);
     });
     end.wait_for(n);
     return n;
@@ -273,11 +274,14 @@ uint64_t big(actor_system &system, uint64_t n)
 
 // ---- memory ----
 
+std::atomic<uint64_t> idle_actors;
+
 class idle : public event_based_actor {
 public:
     idle(actor_config &config, uint64_t value) : event_based_actor(config), value_(value) {}
     behavior make_behavior() override
     {
+        idle_actors++;
         return {[this](ask_atom) { return value_; }};
     }
 
@@ -308,8 +312,8 @@ uint64_t memory(actor_system &system, uint64_t n)
     uint64_t before = resident_bytes();
     all.reserve(n);
     for (uint64_t i = 0; i < n; i++) all.push_back(system.spawn<idle, hidden>(i));
-    for (uint64_t i = 0; i < n; i++) // all are initialized when each has answered
-        if (ask_value(self, all[i]) != i) std::abort();
+    while (idle_actors < n) usleep(1000);
+    if (ask_value(self, all[n - 1]) != n - 1) std::abort();
     return resident_bytes() - before - n * sizeof(actor);
 }
 

@@ -254,7 +254,7 @@ behavior sky_actor(stateful_actor<fib_state> *self, actor parent, uint64_t first
         self->send(parent, answer::value, first);
         return {};
     }
-    for (uint64_t i = 0; i < 10; i++) self->spawn<lazy_init>(sky_actor, actor{self}, first + i * (size / 10), size / 10);
+    for (uint64_t i = 0; i < 10; i++) self->spawn(sky_actor, actor{self}, first + i * (size / 10), size / 10);
     return {[self, parent](answer, uint64_t value) {
         self->state.sum += value;
         if (++self->state.answers < 10) return;

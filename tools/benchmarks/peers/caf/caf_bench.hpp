@@ -4,6 +4,7 @@
 // message carries its sender only where somebody answers to it.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <future>
@@ -47,6 +48,46 @@ template <class Handle, class... Ts> void send_anonymous(caf::local_actor *self,
 }
 
 inline void stop(const caf::actor &who) { caf::anon_send_exit(who, caf::exit_reason::user_shutdown); }
+
+// Answers `go` with `go`.
+inline caf::behavior echo(caf::event_based_actor *self)
+{
+    return {[self](go_atom) { send_anonymous(self, self->current_sender(), go_atom::value); }};
+}
+
+// An actor that does n steps, `chunk` of them at a time.
+template <class Step> class chunked : public caf::event_based_actor {
+public:
+    chunked(caf::actor_config &config, uint64_t n, uint64_t chunk, Step step)
+        : caf::event_based_actor(config), left_(n), chunk_(chunk), step_(std::move(step))
+    {
+    }
+    caf::behavior make_behavior() override
+    {
+        echo_ = spawn(echo);
+        return {[this](go_atom) { next(); }};
+    }
+    void on_exit() override { stop(echo_); }
+
+private:
+    void next()
+    {
+        uint64_t now = std::min(left_, chunk_);
+        for (uint64_t i = 0; i < now; i++) step_(this);
+        left_ -= now;
+        if (left_ == 0) unbecome(); // ends when no answer is awaited
+        else send_from(this, echo_, go_atom::value);
+    }
+
+    uint64_t left_, chunk_;
+    Step step_;
+    caf::actor echo_;
+};
+
+template <class Step> void in_chunks(caf::actor_system &system, uint64_t n, uint64_t chunk, Step step)
+{
+    caf::anon_send(system.spawn<chunked<Step>>(n, chunk, std::move(step)), go_atom::value);
+}
 
 // Opens the gate with the sum when `parties` have reported.
 class countdown : public caf::event_based_actor {

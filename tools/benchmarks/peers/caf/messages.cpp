@@ -88,27 +88,17 @@ private:
     actor report_to_;
 };
 
-behavior producer(event_based_actor *self, actor to, uint64_t n, gate *end)
-{
-    for (uint64_t i = 0; i < n; i++) send_anonymous(self, to, inc_atom::value);
-    self->request(to, infinite, total_atom::value).then([end](uint64_t count) { end->open(count); });
-    return {};
-}
-
 uint64_t counting(actor_system &system, uint64_t n)
 {
     gate end;
     auto counter = system.spawn<tally>(0, actor{});
-    system.spawn(producer, counter, n, &end);
+    in_chunks(system, n, 1000, [counter, &end, left = n](event_based_actor *self) mutable {
+        send_anonymous(self, counter, inc_atom::value);
+        if (--left == 0) self->request(counter, infinite, total_atom::value).then([&end](uint64_t count) { end.open(count); });
+    });
     end.wait_for(n);
     stop(counter);
     return n;
-}
-
-void round_robin(event_based_actor *self, const std::vector<actor> &workers, uint64_t n)
-{
-    for (uint64_t i = 0; i < n; i++)
-        for (auto &worker : workers) send_anonymous(self, worker, inc_atom::value);
 }
 
 uint64_t fork_join_throughput(actor_system &system, uint64_t n)
@@ -118,7 +108,9 @@ uint64_t fork_join_throughput(actor_system &system, uint64_t n)
     auto sink = system.spawn<countdown>(forks, &end);
     std::vector<actor> workers;
     for (int i = 0; i < forks; i++) workers.push_back(system.spawn<tally>(n, sink));
-    system.spawn([&workers, n](event_based_actor *self) { round_robin(self, workers, n); });
+    in_chunks(system, n, 50, [&workers](event_based_actor *self) {
+        for (auto &worker : workers) send_anonymous(self, worker, inc_atom::value);
+    });
     end.wait_for(n * forks);
     for (auto &worker : workers) stop(worker);
     return n * forks;
@@ -130,9 +122,7 @@ uint64_t mailbox_n_to_1(actor_system &system, uint64_t n)
     gate end;
     auto receiver = system.spawn<tally>(n * senders, system.spawn<countdown>(1, &end));
     for (int i = 0; i < senders; i++)
-        system.spawn([receiver, n](event_based_actor *self) {
-            for (uint64_t k = 0; k < n; k++) send_anonymous(self, receiver, inc_atom::value);
-        });
+        in_chunks(system, n, 200, [receiver](event_based_actor *self) { send_anonymous(self, receiver, inc_atom::value); });
     end.wait_for(n * senders);
     stop(receiver);
     return n * senders;
