@@ -23,4 +23,23 @@ static inline manta_t *test_system(uint32_t workers, uint64_t seed)
     return manta_init_with(&c);
 }
 
+/* IN_BOTH_MODES(name) { body }: two tests, name_threads on two workers and name_seeded in deterministic mode. */
+#define IN_BOTH_MODES(name_) \
+    static void run_##name_(void); \
+    TEST(name_##_threads) \
+    { \
+        manta_t *m_ = test_system(2, 0); \
+        EXPECT(m_); \
+        run_##name_(); \
+        EXPECT_EQ(manta_shutdown(m_), MANTA_OK); \
+    } \
+    TEST(name_##_seeded) \
+    { \
+        manta_t *m_ = test_system(0, 42); \
+        EXPECT(m_); \
+        run_##name_(); \
+        EXPECT_EQ(manta_shutdown(m_), MANTA_OK); \
+    } \
+    static void run_##name_(void)
+
 #endif

@@ -37,25 +37,6 @@ MANTA_TASK(strings, int64_t, (Counter_ref, c), (int64_t, n))
     return 0;
 }
 
-/* Each test runs with threads and in deterministic mode. */
-#define IN_BOTH_MODES(name) \
-    static void run_##name(void); \
-    TEST(name##_threads) \
-    { \
-        manta_t *m = test_system(2, 0); \
-        EXPECT(m); \
-        run_##name(); \
-        EXPECT_EQ(manta_shutdown(m), MANTA_OK); \
-    } \
-    TEST(name##_seeded) \
-    { \
-        manta_t *m = test_system(0, 42); \
-        EXPECT(m); \
-        run_##name(); \
-        EXPECT_EQ(manta_shutdown(m), MANTA_OK); \
-    } \
-    static void run_##name(void)
-
 /* A call carries its arguments and brings the result back, for scalars, structs, strings and large values. */
 IN_BOTH_MODES(values_travel)
 {

@@ -39,24 +39,6 @@ MANTA_GENERATOR(words, manta_str, (int64_t, n))
     manta_fail(MANTA_EIO, "out of words");
 }
 
-#define IN_BOTH_MODES(name) \
-    static void run_##name(void); \
-    TEST(name##_threads) \
-    { \
-        manta_t *m = test_system(2, 0); \
-        EXPECT(m); \
-        run_##name(); \
-        EXPECT_EQ(manta_shutdown(m), MANTA_OK); \
-    } \
-    TEST(name##_seeded) \
-    { \
-        manta_t *m = test_system(0, 31); \
-        EXPECT(m); \
-        run_##name(); \
-        EXPECT_EQ(manta_shutdown(m), MANTA_OK); \
-    } \
-    static void run_##name(void)
-
 /* put, get, release; releasing too often is MANTA_ESTALE and harmless. */
 IN_BOTH_MODES(put_get_release)
 {

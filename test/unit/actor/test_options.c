@@ -27,24 +27,6 @@ MANTA_TASK(second_time, int64_t) { return ++task_runs < 2 ? (manta_fail(MANTA_EI
 MANTA_TASK(add, int64_t, (int64_t, a), (int64_t, b)) { return a + b; }
 MANTA_TASK(order, int64_t, (int64_t, x)) { return x * 0 + ++task_runs; }
 
-#define IN_BOTH_MODES(name) \
-    static void run_##name(void); \
-    TEST(name##_threads) \
-    { \
-        manta_t *m = test_system(2, 0); \
-        EXPECT(m); \
-        run_##name(); \
-        EXPECT_EQ(manta_shutdown(m), MANTA_OK); \
-    } \
-    TEST(name##_seeded) \
-    { \
-        manta_t *m = test_system(0, 23); \
-        EXPECT(m); \
-        run_##name(); \
-        EXPECT_EQ(manta_shutdown(m), MANTA_OK); \
-    } \
-    static void run_##name(void)
-
 /* Retryable failures are tried again with the same arguments, others not. */
 IN_BOTH_MODES(retries)
 {

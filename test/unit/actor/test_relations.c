@@ -47,24 +47,6 @@ MANTA_METHOD_DEFINE(Worker, say_and_leave, void, (manta_actor, to), (int64_t, n)
 }
 MANTA_CLASS(Worker, ping, fall, leave, say_and_leave, link_to, unlink_from, trap)
 
-#define IN_BOTH_MODES(name) \
-    static void run_##name(void); \
-    TEST(name##_threads) \
-    { \
-        manta_t *m = test_system(2, 0); \
-        EXPECT(m); \
-        run_##name(); \
-        EXPECT_EQ(manta_shutdown(m), MANTA_OK); \
-    } \
-    TEST(name##_seeded) \
-    { \
-        manta_t *m = test_system(0, 11); \
-        EXPECT(m); \
-        run_##name(); \
-        EXPECT_EQ(manta_shutdown(m), MANTA_OK); \
-    } \
-    static void run_##name(void)
-
 static bool trail_becomes(Observer_ref o, const char *text)
 {
     for (int i = 0; i < 10000; i++) {

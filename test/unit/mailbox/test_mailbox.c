@@ -11,6 +11,13 @@ enum { MODEL = 1024, PRODUCERS = 3, EACH = 20000 };
 /* A record for a thread without a pool: its caches are all that messages need. */
 static worker *bare(void) { return calloc(1, sizeof(worker)); }
 
+static void drain(worker *w, mailbox *box, mailbox_end *end)
+{
+    do
+        while (mailbox_pop(w, box, end)) continue;
+    while (!mailbox_try_rest(w, box, end));
+}
+
 /* Random pushes, pops and rests behave like a queue with a flag. */
 TEST(model)
 {
@@ -46,10 +53,7 @@ TEST(model)
         EXPECT_EQ(mailbox_is_at_rest(&box), resting);
         EXPECT_EQ(mailbox_count(&box, &end, 100000), tail - head);
     }
-    while (!resting) {
-        while (mailbox_pop(w, &box, &end)) continue;
-        resting = mailbox_try_rest(w, &box, &end);
-    }
+    if (!resting) drain(w, &box, &end);
     slab_cache_flush(&message_slab, &w->caches[MESSAGE_CACHE]);
     free(w);
 }
