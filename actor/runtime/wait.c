@@ -88,7 +88,8 @@ static void wait_timed_out(worker *w, pool_timer *t)
     store_release(&t->firing, 2); /* last touch: the timer lives on the waiter's stack */
 }
 
-static void suspend_on(worker *w, activation *act, _Atomic uintptr_t *word)
+/* False: there is no fiber for others to go on with (vm.max_map_count), so this handler cannot wait. */
+static bool suspend_on(worker *w, activation *act, _Atomic uintptr_t *word)
 {
     actor *a = act->actor;
     act->dirty = 1; /* the handler's end clears began_ns */
@@ -96,9 +97,10 @@ static void suspend_on(worker *w, activation *act, _Atomic uintptr_t *word)
     store_relaxed(&act->waiting_on, word);
     store_release(&a->waiting, act); /* the exchange in commit_wait orders it before the look at the flags */
     TRACE(1, w, TRACE_SUSPEND, actor_id(a), a->cls ? a->cls->name : "task", act->method ? act->method->name : "");
-    if (!worker_suspend(w, commit_wait, word)) sched_yield(); /* no fiber left: others must finish first */
+    if (!worker_suspend(w, commit_wait, word)) return false;
     w = worker_self();
     TRACE(1, w, TRACE_RESUME, actor_id(a), a->cls ? a->cls->name : "task", act->method ? act->method->name : "");
+    return true;
 }
 
 static manta_status wait_loop(activation *act, future *f)
@@ -106,7 +108,10 @@ static manta_status wait_loop(activation *act, future *f)
     manta_status status = MANTA_OK;
     while (load_acquire(&f->state) != FUTURE_READY) {
         if ((status = wait_check(act)) || load_relaxed(&act->timed_out)) break;
-        suspend_on(worker_self(), act, &f->state);
+        if (!suspend_on(worker_self(), act, &f->state)) {
+            status = MANTA_ELIMIT;
+            break;
+        }
     }
     if (load_acquire(&f->state) == FUTURE_READY) return MANTA_OK;
     return status ? status : MANTA_ETIMEDOUT;
@@ -230,6 +235,14 @@ manta_status future_take(future *f, void *out, size_t size_bytes)
     return status;
 }
 
+static cold manta_status wait_ended(manta_status status)
+{
+    if (status == MANTA_EEXIST) return status; /* said already */
+    bool stacks = status == MANTA_ELIMIT;
+    return error_set(status, "the wait for a call's answer ended: %s",
+        stacks ? "no stack for another waiting handler (vm.max_map_count)" : manta_status_text(status));
+}
+
 static cold manta_status stale(manta_future handle)
 {
     if (handle.id == 0) {
@@ -246,8 +259,7 @@ manta_status manta_get_value(manta_future handle, void *out, size_t size_bytes, 
     if (unlikely(!f)) return stale(handle);
     if (load_acquire(&f->state) != FUTURE_READY) {
         manta_status status = future_await(f, timeout_ms == MANTA_FOREVER ? OS_FOREVER : deadline_after_ms(timeout_ms), "call");
-        if (status)
-            return status == MANTA_EEXIST ? status : error_set(status, "the wait for a call's answer ended: %s", manta_status_text(status));
+        if (status) return wait_ended(status);
     }
     return future_take(f, out, size_bytes);
 }
