@@ -53,7 +53,7 @@ TEST(runs_what_is_ready)
         items[i].body = count_once;
         worker_ready(worker_self(), &items[i].r);
     }
-    EXPECT(WAIT_FOR(done == N, 5));
+    EXPECT(WAIT_FOR(done == N, 30));
     pool_stop();
     for (int i = 0; i < N; i++) EXPECT_EQ(items[i].count, 1);
 }
@@ -79,7 +79,7 @@ static bool run_children(void (*ready)(worker *, runnable *), int n)
     how = ready;
     if (!start(1)) return false;
     worker_ready(worker_self(), &parent.r);
-    bool ok = WAIT_FOR(done == n + 1, 5);
+    bool ok = WAIT_FOR(done == n + 1, 30);
     pool_stop();
     return ok;
 }
@@ -182,7 +182,7 @@ TEST(abandon_reuses_fibers)
     fiber_count(&before, &pooled);
     for (int i = 0; i < 1000; i++) {
         worker_ready(worker_self(), &a.r);
-        EXPECT(WAIT_FOR(done == i + 1, 5));
+        EXPECT(WAIT_FOR(done == i + 1, 30));
     }
     fiber_count(&after, &pooled);
     pool_stop();
@@ -209,7 +209,7 @@ TEST(yield_takes_turns)
     how = worker_ready_fifo;
     parent = (item){.body = make_children, .limit = 2};
     worker_ready(worker_self(), &parent.r);
-    EXPECT(WAIT_FOR(done == 21, 5));
+    EXPECT(WAIT_FOR(done == 21, 30));
     pool_stop();
     for (int i = 0; i < 20; i++) EXPECT_EQ(order[i], i % 2);
 }
@@ -228,7 +228,7 @@ TEST(mute_is_bounded)
     sender = (item){.body = mute_once, .other = &receiver};
     EXPECT(start(2));
     worker_ready(worker_self(), &sender.r);
-    EXPECT(WAIT_FOR(done == 1, 5));
+    EXPECT(WAIT_FOR(done == 1, 30));
     pool_stop();
 }
 
@@ -254,14 +254,14 @@ TEST(blocking_keeps_others_running)
         blocked[i] = (item){.body = block_thread, .id = i};
         worker_ready(worker_self(), &blocked[i].r);
     }
-    EXPECT(WAIT_FOR(inside == 6, 5));
+    EXPECT(WAIT_FOR(inside == 6, 30));
     for (int i = 0; i < 10; i++) {
         others[i] = (item){.body = count_once};
         worker_ready(worker_self(), &others[i].r);
     }
-    EXPECT(WAIT_FOR(done == 10, 5));
+    EXPECT(WAIT_FOR(done == 10, 30));
     release_block = 1;
-    EXPECT(WAIT_FOR(done == 16, 5));
+    EXPECT(WAIT_FOR(done == 16, 30));
     pool_stop();
 }
 
@@ -289,9 +289,9 @@ TEST(work_behind_a_long_turn_is_stolen)
     children = kids;
     parent = (item){.body = ready_then_spin};
     worker_ready(worker_self(), &parent.r);
-    EXPECT(WAIT_FOR(done == 10, 5));
+    EXPECT(WAIT_FOR(done == 10, 30));
     release_block = 1;
-    EXPECT(WAIT_FOR(done == 11, 5));
+    EXPECT(WAIT_FOR(done == 11, 30));
     pool_stop();
 }
 
@@ -311,9 +311,9 @@ TEST(lifo_slot_of_a_stuck_worker_is_rescued)
     children = &kid;
     parent = (item){.body = ready_lifo_then_spin};
     worker_ready(worker_self(), &parent.r);
-    EXPECT(WAIT_FOR(done == 1, 5));
+    EXPECT(WAIT_FOR(done == 1, 30));
     release_block = 1;
-    EXPECT(WAIT_FOR(done == 2, 5));
+    EXPECT(WAIT_FOR(done == 2, 30));
     pool_stop();
 }
 
@@ -332,9 +332,9 @@ TEST(private_list_of_a_stuck_worker_is_rescued)
     EXPECT(start(2));
     for (int i = 0; i < 4; i++) kids[i] = (item){.body = i < 3 ? yield_sticky : spin_until_released};
     for (int i = 0; i < 4; i++) worker_ready(worker_self(), &kids[i].r);
-    EXPECT(WAIT_FOR(done == 3, 5));
+    EXPECT(WAIT_FOR(done == 3, 30));
     release_block = 1;
-    EXPECT(WAIT_FOR(done == 4, 5));
+    EXPECT(WAIT_FOR(done == 4, 30));
     pool_stop();
 }
 
@@ -347,7 +347,7 @@ TEST(start_and_stop_again)
         EXPECT(start(1 + i % 4));
         EXPECT_EQ(pool_sum(offsetof(worker, turns)), 0);
         worker_ready(worker_self(), &a.r);
-        EXPECT(WAIT_FOR(done == 1, 5));
+        EXPECT(WAIT_FOR(done == 1, 30));
         pool_stop();
         EXPECT_EQ(pool_sum(offsetof(worker, turns)), 1);
     }
@@ -370,11 +370,11 @@ TEST(long_turns_spread)
     for (int round = 0; round < 200; round++) {
         done = inside = release_block = 0;
         for (int i = 0; i < 2; i++) two[i] = (item){.body = spin_until_released};
-        EXPECT(WAIT_FOR(atomic_load(&the_pool.idle) == 3, 5));
+        EXPECT(WAIT_FOR(atomic_load(&the_pool.idle) == 3, 30));
         for (int i = 0; i < 2; i++) worker_ready(worker_self(), &two[i].r);
-        bool both = WAIT_FOR(inside == 2, 5);
+        bool both = WAIT_FOR(inside == 2, 30);
         release_block = 1;
-        EXPECT(WAIT_FOR(done == 2, 5));
+        EXPECT(WAIT_FOR(done == 2, 30));
         EXPECT(both);
     }
     pool_stop();
@@ -402,9 +402,9 @@ TEST(spawn_is_not_starved)
     how = worker_ready_spawned;
     parent = (item){.body = make_children, .limit = 1};
     worker_ready(worker_self(), &parent.r);
-    bool ran = WAIT_FOR(spawned.count == 1, 5);
+    bool ran = WAIT_FOR(spawned.count == 1, 30);
     release_block = 1;
-    EXPECT(WAIT_FOR(done == 5, 5));
+    EXPECT(WAIT_FOR(done == 5, 30));
     pool_stop();
     EXPECT(ran);
 }
@@ -429,15 +429,15 @@ TEST(worker_above_the_limit_rests)
         worker_ready(worker_self(), &busy[i].r);
     }
     worker *second = the_pool.worker[1];
-    EXPECT(WAIT_FOR(load_relaxed(&second->turns) > 100, 5));
+    EXPECT(WAIT_FOR(load_relaxed(&second->turns) > 100, 30));
     store_seq(&the_pool.active_limit, 1);
-    EXPECT(WAIT_FOR(turns_stand_still(second, 0.05), 5));
+    EXPECT(WAIT_FOR(turns_stand_still(second, 0.05), 30));
     uint64_t others = load_relaxed(&the_pool.worker[0]->turns), before = load_relaxed(&second->turns);
-    EXPECT(WAIT_FOR(load_relaxed(&the_pool.worker[0]->turns) > others + 1000, 5));
+    EXPECT(WAIT_FOR(load_relaxed(&the_pool.worker[0]->turns) > others + 1000, 30));
     store_seq(&the_pool.active_limit, 2);
-    EXPECT(WAIT_FOR((pool_wake_one(worker_self()), load_relaxed(&second->turns) > before), 5));
+    EXPECT(WAIT_FOR((pool_wake_one(worker_self()), load_relaxed(&second->turns) > before), 30));
     release_block = 1;
-    EXPECT(WAIT_FOR(done == 8, 5));
+    EXPECT(WAIT_FOR(done == 8, 30));
     pool_stop();
 }
 
@@ -463,13 +463,13 @@ TEST(monitor_sleeps_and_wakes)
     static item a;
     done = release_block = 0;
     EXPECT(pool_start(&(pool_options){.workers = 2, .run = run_item, .on_tick = on_tick}));
-    EXPECT(WAIT_FOR(ticks_stand_still(0.2), 5));
+    EXPECT(WAIT_FOR(ticks_stand_still(0.2), 30));
     int before = ticks;
     a = (item){.body = spin_until_released};
     worker_ready(worker_self(), &a.r);
-    EXPECT(WAIT_FOR(ticks >= before + 5, 5));
+    EXPECT(WAIT_FOR(ticks >= before + 5, 30));
     release_block = 1;
-    EXPECT(WAIT_FOR(done == 1, 5));
+    EXPECT(WAIT_FOR(done == 1, 30));
     pool_stop();
 }
 
@@ -518,7 +518,7 @@ TEST(external_threads_come_and_go)
             pthread_join(t[i], &ok);
             EXPECT(ok == &items[i]);
         }
-        EXPECT(WAIT_FOR(done == (round + 1) * THREADS, 5));
+        EXPECT(WAIT_FOR(done == (round + 1) * THREADS, 30));
         for (worker *w = worker_self(); w; w = w->next_external) highest = w->index > highest ? w->index : highest;
     }
     pool_stop();
@@ -564,7 +564,7 @@ TEST(start_survives_allocation_failure)
     EXPECT(start(3));
     a = (item){.body = count_once};
     worker_ready(worker_self(), &a.r);
-    EXPECT(WAIT_FOR(done == 1, 5));
+    EXPECT(WAIT_FOR(done == 1, 30));
     pool_stop();
 }
 

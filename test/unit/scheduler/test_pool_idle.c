@@ -60,10 +60,10 @@ TEST(idle_pool_sleeps)
     done = 0;
     EXPECT(pool_start(&(pool_options){.workers = 4, .run = run_count}));
     worker_ready(worker_self(), &r);
-    EXPECT(WAIT_FOR(done == 1, 5));
+    EXPECT(WAIT_FOR(done == 1, 30));
     EXPECT(voluntary_switches() > 0);
     EXPECT(quiet_for(1.0, 8.0));
     worker_ready(worker_self(), &r);
-    EXPECT(WAIT_FOR(done == 2, 5));
+    EXPECT(WAIT_FOR(done == 2, 30));
     pool_stop();
 }
