@@ -128,10 +128,11 @@ static void unlink_object(shard *s, object *o)
 
 static bool take_quota(size_t size_bytes)
 {
-    uint64_t before = add_relaxed(&table.bytes, size_bytes);
-    if (before + size_bytes <= table.quota) return true;
-    atomic_fetch_sub_explicit(&table.bytes, size_bytes, memory_order_relaxed);
-    return false;
+    uint64_t taken = load_relaxed(&table.bytes);
+    do
+        if (taken > table.quota || size_bytes > table.quota - taken) return false;
+    while (!atomic_compare_exchange_weak_explicit(&table.bytes, &taken, taken + size_bytes, memory_order_relaxed, memory_order_relaxed));
+    return true;
 }
 
 static manta_status fill(object *o, const void *data, size_t size_bytes)
@@ -263,7 +264,11 @@ static manta_status table_count(worker *w, manta_ref ref, int by, bool is_explic
 static void table_usage(size_t *out_objects, uint64_t *out_bytes)
 {
     size_t n = 0;
-    for (int i = 0; i < SHARDS; i++) n += table.shards[i].count;
+    for (int i = 0; i < SHARDS; i++) {
+        pthread_mutex_lock(&table.shards[i].lock);
+        n += table.shards[i].count;
+        pthread_mutex_unlock(&table.shards[i].lock);
+    }
     *out_objects = n;
     *out_bytes = load_relaxed(&table.bytes);
 }

@@ -77,20 +77,40 @@ void refs_dropped(const manta_layout *layout, void *value)
     layout->refs(value, count_one, &by);
 }
 
-static void arrive_one(manta_ref *ref, manta_object *view, void *context)
+typedef struct arrival {
+    activation *act;
+    manta_status status;
+} arrival;
+
+static void hold_one(manta_ref *ref, manta_object *view, void *context)
 {
-    activation *act = context;
-    if (!ref->id[0]) return;
-    if (!scope_hold(act, *ref)) {
-        (void)the_objects->count(worker_self(), *ref, -1, false);
-        manta_fail(MANTA_ENOMEM, "no memory for a ref in the arguments");
-    } else if (view && !act->failure) {
-        manta_status status = manta_object_get(*ref, MANTA_FOREVER, view);
-        if (status) manta_fail(status, "an argument's object is not to be had");
-    }
+    (void)view;
+    arrival *a = context;
+    if (!ref->id[0] || scope_hold(a->act, *ref)) return;
+    (void)the_objects->count(worker_self(), *ref, -1, false);
+    a->status = error_set(MANTA_ENOMEM, "no memory for a ref");
 }
 
-void refs_arrived(const manta_layout *layout, void *value, activation *act) { layout->refs(value, arrive_one, act); }
+static void resolve_one(manta_ref *ref, manta_object *view, void *context)
+{
+    arrival *a = context;
+    if (view && ref->id[0] && !a->status) a->status = manta_object_get(*ref, MANTA_FOREVER, view);
+}
+
+/* First every count, then the waits: a kill in one of them finds all counts in the scope. */
+manta_status refs_arrived(const manta_layout *layout, void *value, activation *act)
+{
+    arrival a = {act, MANTA_OK};
+    layout->refs(value, hold_one, &a);
+    layout->refs(value, resolve_one, &a);
+    return a.status;
+}
+
+void arguments_arrived(const manta_method *method, void *arguments, activation *act)
+{
+    manta_status status = refs_arrived(&method->arguments, arguments, act);
+    if (status) manta_fail(status, "an argument's object is not to be had");
+}
 
 /* ---- the public side ---- */
 
@@ -136,7 +156,7 @@ static manta_status wait_ready(manta_ref ref, uint64_t deadline_ns)
         future_free(w, f);
         return status;
     }
-    status = future_await(f, deadline_ns, "object");
+    status = event_await(f, deadline_ns, "object");
     w = worker_self();
     if (status && the_objects->unsubscribe(ref, f)) future_free(w, f);
     else if (status) future_drop(w, f);

@@ -27,7 +27,7 @@ typedef struct attempt {
     _Alignas(16) unsigned char arguments[]; /* relocated */
 } attempt;
 
-static void start_inner(worker *w, attempt *t);
+static void start_inner(worker *w, attempt *t, bool may_wait);
 
 /* Guards the way from a user's future to its attempt (future.target while `packed` is FUTURE_ATTEMPT). Taken last. */
 static pthread_mutex_t way_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -85,7 +85,7 @@ static void retry_now(worker *w, pool_timer *timer)
     attempt *t = (attempt *)(void *)((unsigned char *)timer - offsetof(attempt, retry));
     pthread_mutex_lock(&t->lock);
     t->retry.fire = NULL;
-    if (!t->done) start_inner(w, t);
+    if (!t->done) start_inner(w, t, false);
     unlock_and_drop(t);
 }
 
@@ -131,29 +131,31 @@ static message *make_message(worker *w, attempt *t, future *f)
     return m;
 }
 
-static bool launch(worker *w, attempt *t, future *f)
+static bool launch(worker *w, attempt *t, future *f, bool may_wait)
 {
     message *m = make_message(w, t, f);
     if (!m) return false;
     if (!t->to) {
         if (task_spawn(w, m, t->priority, NULL)) return true;
-        message_free(w, m);
+        message_discard(w, m);
         return false;
     }
     store_relaxed(&f->target, t->to);
-    message_post(w, t->to, m);
+    if (may_wait) message_post(w, t->to, m);
+    else message_post_at_once(w, t->to, m);
     return true;
 }
 
 /* Under the lock. The node is attached before the call is made, so that its answer always finds it; the answer may even come within this call. */
-static void start_inner(worker *w, attempt *t)
+static void start_inner(worker *w, attempt *t, bool may_wait)
 {
     future *f = future_new(w);
     if (f) {
+        f->method = t->method;
         t->inner = f;
         t->references++;
         pthread_mutex_unlock(&t->lock); /* delivering may complete at once, or suspend on a bounded mailbox */
-        bool ok = launch(w, t, f);
+        bool ok = launch(w, t, f, may_wait);
         w = worker_self();
         pthread_mutex_lock(&t->lock);
         uintptr_t expected = FUTURE_PENDING;
@@ -226,7 +228,7 @@ future *attempt_start(worker *w, const manta_options *o, uint64_t to, const mant
         t->timeout.fire = timed_out;
         pool_timer_start(w, &t->timeout, deadline_after_ms(t->timeout_ms));
     }
-    start_inner(w, t);
+    start_inner(w, t, true);
     unlock_and_drop(t);
     return u;
 }

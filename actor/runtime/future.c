@@ -79,8 +79,10 @@ void future_scope_remove(activation *act, future *f)
 
 noinline void value_discard(future *f)
 {
-    if (f->kind == VALUE_BLOCK) base_free(f->large.memory);
-    else if (f->kind == VALUE_ERROR) error_free(f->error);
+    if (f->kind == VALUE_BLOCK) {
+        if (f->large.has_refs) refs_dropped(&f->method->result, f->large.memory->bytes);
+        base_free(f->large.memory);
+    } else if (f->kind == VALUE_ERROR) error_free(f->error);
     f->kind = VALUE_NONE;
 }
 
@@ -118,6 +120,17 @@ void future_signal(worker *w, future *f)
     else signal_other(w, f, before);
 }
 
+static void complete_block(worker *w, future *f, block *memory, uint32_t size, bool has_refs)
+{
+    f->kind = VALUE_BLOCK;
+    f->large.memory = memory;
+    f->large.size = size;
+    f->large.has_refs = has_refs;
+    future_signal(w, f);
+}
+
+void future_complete_block(worker *w, future *f, block *memory, uint32_t size) { complete_block(w, f, memory, size, false); }
+
 /* A value that does not fit, or points to bytes. */
 static noinline void complete_large(worker *w, future *f, const manta_layout *layout, const void *value, size_t extra_bytes)
 {
@@ -131,15 +144,7 @@ static noinline void complete_large(worker *w, future *f, const manta_layout *la
     unsigned char *at = b->bytes + head;
     if (layout->relocate) layout->relocate(b->bytes, &at);
     if (layout->refs) refs_in_flight(layout, b->bytes);
-    future_complete_block(w, f, b, layout->size);
-}
-
-void future_complete_block(worker *w, future *f, block *memory, uint32_t size)
-{
-    f->kind = VALUE_BLOCK;
-    f->large.memory = memory;
-    f->large.size = size;
-    future_signal(w, f);
+    complete_block(w, f, b, layout->size, layout->refs != NULL);
 }
 
 void future_complete(worker *w, future *f, const manta_layout *layout, const void *value, size_t extra_bytes)

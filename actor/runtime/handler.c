@@ -127,6 +127,9 @@ manta_status manta_stash(void)
     manta_status status = stash_add(x, act->message);
     if (status) return status;
     message_hold(act->message);
+    const manta_method *method = act->message->method;
+    if (method->arguments.refs)
+        refs_in_flight(&method->arguments, message_payload(act->message)); /* this handler's scope took the counts */
     act->flags |= ACT_STASH;
     return MANTA_OK;
 }
@@ -240,7 +243,7 @@ void suspended_abandon_all(worker *w, actor *a)
             spin_pause();
             continue;
         }
-        wait_timer_end(act);
+        wait_abandon(w, act);
         if (act->message && act->message->reply)
             future_fail_status(w, act->message->reply, MANTA_EEXIT, "the actor exited while it handled the call");
         if (act->message) message_release(w, act->message);

@@ -27,12 +27,14 @@ void activation_wake(worker *w, activation *act);
 /* ---- wait.c ---- */
 /* Waits until f is READY. MANTA_OK, MANTA_ETIMEDOUT, MANTA_ECANCELLED; does not return when the actor was killed. kind: text for inspection. */
 manta_status future_await(future *f, uint64_t deadline_ns, const char *kind);
+/* The same for an event that is the caller's alone: when the handler is abandoned meanwhile, f is dropped. */
+manta_status event_await(future *f, uint64_t deadline_ns, const char *kind);
 uint64_t deadline_after_ms(uint64_t timeout_ms);
 /* Moves a ready future's value out and frees the future; on error sets last_error. */
 manta_status future_take(future *f, void *out, size_t size_bytes);
-void actor_nudge(worker *w, actor *a);    /* a flag was set: the owner shall look, also one that waits */
-manta_status wait_check(activation *act); /* cancelled? does not return when killed */
-void wait_timer_end(activation *act);     /* of the current wait, also when its handler is abandoned */
+void actor_nudge(worker *w, actor *a);         /* a flag was set: the owner shall look, also one that waits */
+manta_status wait_check(activation *act);      /* cancelled? does not return when killed */
+void wait_abandon(worker *w, activation *act); /* the handler is abandoned: ends what its current wait holds */
 
 /* ---- error.c: errors are blocks that hold the struct, its texts and its causes ---- */
 manta_error *error_new(manta_status status, const manta_error *cause, const char *format, ...) MANTA_PRINTF(3, 4);
@@ -51,7 +53,11 @@ activation *activation_self(void); /* of this handler, or of this plain thread *
 /* ---- send.c ---- */
 message *message_make(worker *w, const manta_method *method, const void *arguments, size_t extra_bytes);
 manta_status message_post(worker *w, uint64_t to, message *m); /* takes m; completes its reply on failure; honours bounds */
-void message_deliver(worker *w, actor *a, message *m);         /* no bounds: push and schedule; the caller has set generation */
+void message_lose(message *m);                                 /* a call that will not run: lets go of the refs in its arguments */
+void message_discard(worker *w, message *m);                   /* the same, and frees it; made by message_make and not posted */
+void message_post_at_once(
+    worker *w, uint64_t to, message *m);               /* the same for callbacks, which cannot wait for room: goes over such a bound */
+void message_deliver(worker *w, actor *a, message *m); /* no bounds: push and schedule; the caller has set generation */
 void message_dead(worker *w, uint64_t to, message *m, manta_status status, const manta_error *reason); /* answers it; does not free it */
 void message_took_room(worker *w, actor *a);                                                           /* a bounded mailbox got shorter */
 future *call_start(worker *w, uint64_t to, const manta_method *method, const void *arguments, size_t extra_bytes); /* NULL: out of memory */
@@ -83,6 +89,7 @@ struct stream;
 bool task_spawn(worker *w, message *m, manta_priority priority, struct stream *s); /* takes m when true */
 void stream_finish(worker *w, struct stream *s, const manta_error *error);         /* stream.c */
 void streams_stop(void);
+void scope_release_streams(activation *act, struct held_stream *outer); /* those newer than `outer` */
 
 future *attempt_start(worker *w, const manta_options *o, uint64_t to_or_0_for_task, const manta_method *m, const void *arguments,
     size_t extra_bytes);        /* NULL: last_error says why */
@@ -101,8 +108,10 @@ void relation_exit(worker *w, actor *a, uint64_t id, manta_status status,
 bool relation_link_at_spawn(actor *child, uint64_t parent);
 
 /* ---- object.c ---- */
-void refs_in_flight(const manta_layout *layout, void *value);                /* a message or result takes its refs along */
-void refs_arrived(const manta_layout *layout, void *value, activation *act); /* and gives them to the receiver's scope; resolves views */
+void refs_in_flight(const manta_layout *layout, void *value); /* a message or result takes its refs along */
+/* And gives them to the receiver's scope; resolves views, which may wait. On failure last_error is set; the counts are taken over all the same. */
+manta_status refs_arrived(const manta_layout *layout, void *value, activation *act);
+void arguments_arrived(const manta_method *method, void *arguments, activation *act); /* the same; the handler fails when it fails */
 void refs_dropped(const manta_layout *layout, void *value);
 void scope_release_refs(activation *act);
 void scope_release_refs_until(activation *act, struct held_ref *outer); /* the newer ones */

@@ -76,21 +76,12 @@ static void later_free(later *l)
 static void send_copy(worker *w, later *l)
 {
     message *m = message_make(w, l->method, l->arguments, l->extra_bytes);
-    actor *a = actor_slot(l->to);
     if (!m) {
         runtime_report("no memory for a timer's message to %s.%s", l->method->owner, l->method->name);
         return;
     }
     m->from = 0;
-    m->generation = (uint32_t)(l->to >> 32);
-    if (!actor_is(a, l->to)) {
-        message_dead(w, l->to, m, MANTA_EDEAD, NULL);
-        message_free(w, m);
-    } else if (load_relaxed(&a->flags) & ACTOR_BOUNDED && a->extra->overflow != MANTA_OVERFLOW_SUSPEND) message_post(w, l->to, m);
-    else { /* a timer cannot wait for room: its message goes over the bound */
-        if (load_relaxed(&a->flags) & ACTOR_BOUNDED) add_relaxed(&a->extra->queued, 1);
-        message_deliver(w, a, m);
-    }
+    message_post_at_once(w, l->to, m);
 }
 
 static void fire(worker *w, pool_timer *t)

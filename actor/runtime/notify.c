@@ -29,28 +29,37 @@ static void group_drop(worker *w, group_wait *g, int references)
     base_free(g);
 }
 
+/* n more futures are complete. Whoever brings the count from above zero to zero or below signals, once. */
+static void count_down(worker *w, group_wait *g, int n)
+{
+    int before = atomic_fetch_sub_explicit(&g->event->group.remaining, n, memory_order_acq_rel);
+    if (before > 0 && before <= n) future_signal(w, g->event);
+}
+
 static void group_wake(worker *w, wait_node *node)
 {
     group_wait *g = ((group_node *)(void *)node)->group;
-    if (atomic_fetch_sub_explicit(&g->event->group.remaining, 1, memory_order_acq_rel) == 1) future_signal(w, g->event);
+    count_down(w, g, 1);
     group_drop(w, g, 1);
 }
 
-/* Puts a node into each pending future; returns how many are complete already, or -1 for a stale one. */
-static long attach_all(group_wait *g, const manta_future *futures, size_t count)
+/* Puts a node into each pending future and counts those that are complete already. MANTA_ESTALE; MANTA_EEXIST: somebody waits for it, or it is named twice. */
+static manta_status attach_all(group_wait *g, const manta_future *futures, size_t count, int *out_ready)
 {
-    long ready = 0;
+    int ready = 0;
     for (size_t i = 0; i < count; i++) {
         future *f = future_find(futures[i]);
-        if (!f) return -1;
+        if (!f) return MANTA_ESTALE;
         g->nodes[i] = (group_node){{group_wake}, g};
         uintptr_t expected = FUTURE_PENDING;
         add_relaxed(&g->references, 1);
         if (cas_seq(&f->state, &expected, (uintptr_t)&g->nodes[i] | FUTURE_NODE)) continue;
         atomic_fetch_sub_explicit(&g->references, 1, memory_order_relaxed);
-        ready += expected == FUTURE_READY;
+        if (expected != FUTURE_READY) return MANTA_EEXIST;
+        ready++;
     }
-    return ready;
+    *out_ready = ready;
+    return MANTA_OK;
 }
 
 static void detach_all(worker *w, group_wait *g, const manta_future *futures, size_t count)
@@ -86,17 +95,40 @@ static group_wait *group_new(worker *w, size_t count)
     return g;
 }
 
+typedef struct group_guard {
+    unwind unwind;
+    group_wait *group;
+    const manta_future *futures;
+    size_t count;
+} group_guard;
+
+static void abandon_group(worker *w, unwind *u)
+{
+    group_guard *guard = (group_guard *)(void *)u;
+    detach_all(w, guard->group, guard->futures, guard->count);
+}
+
 static manta_status wait_group(worker *w, group_wait *g, const manta_future *futures, size_t count, size_t needed, uint64_t deadline_ns)
 {
+    int ready = 0;
     store_relaxed(&g->event->group.remaining, (int)needed);
-    long ready = attach_all(g, futures, count);
-    manta_status status = MANTA_OK;
-    if (ready < 0) status = MANTA_ESTALE;
-    else if (ready > 0 && atomic_fetch_sub_explicit(&g->event->group.remaining, (int)ready, memory_order_acq_rel) <= (int)ready)
-        future_signal(w, g->event);
+    manta_status status = attach_all(g, futures, count, &ready);
+    if (ready) count_down(w, g, ready);
+    group_guard guard = {{NULL, abandon_group}, g, futures, count};
+    activation *act = activation_of(w);
+    unwind_push(act, &guard.unwind);
     if (!status) status = future_await(g->event, deadline_ns, "futures");
+    unwind_pop(act, &guard.unwind);
     detach_all(worker_self(), g, futures, count);
     return status;
+}
+
+static manta_status wait_failed(manta_status status)
+{
+    if (status == MANTA_ESTALE) return error_set(status, "manta_wait: a future was already consumed or released");
+    if (status == MANTA_EEXIST) return error_set(status, "manta_wait: a future has a waiter or a notification already, or is named twice");
+    if (status == MANTA_OK) status = MANTA_EINTERRUPTED;
+    return error_set(status, "manta_wait: %s", manta_status_text(status));
 }
 
 manta_status manta_wait_futures(const manta_future *futures, size_t count, size_t needed, uint64_t timeout_ms, bool *out_ready)
@@ -109,9 +141,7 @@ manta_status manta_wait_futures(const manta_future *futures, size_t count, size_
     if (!g) return error_set(MANTA_ENOMEM, "manta_wait: no memory for %zu futures", count);
     manta_status status =
         wait_group(w, g, futures, count, needed, timeout_ms == MANTA_FOREVER ? OS_FOREVER : deadline_after_ms(timeout_ms));
-    if (count_ready(futures, count, out_ready) >= needed) return MANTA_OK;
-    if (status == MANTA_ESTALE) return error_set(status, "manta_wait: a future was already consumed or released");
-    return error_set(status ? status : MANTA_EINTERRUPTED, "manta_wait: %s", manta_status_text(status ? status : MANTA_EINTERRUPTED));
+    return count_ready(futures, count, out_ready) >= needed ? MANTA_OK : wait_failed(status);
 }
 
 manta_status manta_get_values(const manta_future *futures, void *out, size_t size_bytes, size_t count)

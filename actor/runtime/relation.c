@@ -395,7 +395,7 @@ manta_status manta_wait_exit(manta_actor who, uint64_t timeout_ms, manta_status 
     m->reply = f;
     store_relaxed(&f->target, who.id);
     if (!deliver(w, who.id, m)) complete_watch(w, f, MANTA_EDEAD);
-    manta_status status = future_await(f, timeout_ms == MANTA_FOREVER ? OS_FOREVER : deadline_after_ms(timeout_ms), "exit");
+    manta_status status = event_await(f, timeout_ms == MANTA_FOREVER ? OS_FOREVER : deadline_after_ms(timeout_ms), "exit");
     if (status) {
         future_drop(worker_self(), f);
         return error_set(status, "manta_wait_exit: %s", manta_status_text(status));

@@ -1,7 +1,7 @@
 /*
- * Handler-scoped memory. A scope holds blocks (an arena of bumps, moved-in results, errors), futures not consumed, and refs; all go when the handler returns.
+ * Handler-scoped memory. A scope holds blocks (an arena of bumps, moved-in results, errors), futures not consumed, streams and refs; all go when the handler returns.
  *
- * manta_scope_begin remembers the heads of the three lists; manta_scope_end frees down to them. On a plain thread the outermost scope is the thread's.
+ * manta_scope_begin remembers the heads of the lists; manta_scope_end frees down to them. On a plain thread the outermost scope is the thread's.
  */
 #include <string.h>
 
@@ -13,6 +13,7 @@ typedef struct scope_mark {
     block *blocks;
     future *futures;
     struct held_ref *refs;
+    struct held_stream *streams;
     unsigned char *at, *end;
 } scope_mark;
 
@@ -87,6 +88,7 @@ static void drop_futures(worker *w, activation *act, const future *down_to)
 noinline void scope_clean(worker *w, activation *act)
 {
     drop_futures(w, act, NULL);
+    if (act->streams) scope_release_streams(act, NULL);
     if (act->refs) scope_release_refs(act);
     free_blocks(act, NULL);
     act->at = act->end = NULL;
@@ -106,7 +108,7 @@ manta_status manta_scope_begin(void)
     if (act->scope_depth == SCOPE_DEPTH) return error_set(MANTA_ELIMIT, "manta_scope_begin: %d scopes are open already", SCOPE_DEPTH);
     if (!act->marks && !(act->marks = base_alloc(SCOPE_DEPTH * sizeof(scope_mark))))
         return error_set(MANTA_ENOMEM, "manta_scope_begin: no memory");
-    act->marks[act->scope_depth++] = (scope_mark){act->blocks, act->futures, act->refs, act->at, act->end};
+    act->marks[act->scope_depth++] = (scope_mark){act->blocks, act->futures, act->refs, act->streams, act->at, act->end};
     act->at = act->end = NULL;
     act->dirty = 1;
     return MANTA_OK;
@@ -119,8 +121,8 @@ manta_status manta_scope_end(void)
     if (!act || act->scope_depth == 0) return error_set(MANTA_ECONTEXT, "manta_scope_end: no scope is open here");
     scope_mark mark = act->marks[--act->scope_depth];
     drop_futures(w, act, mark.futures);
-    struct held_ref *outer = mark.refs;
-    if (act->refs != outer) scope_release_refs_until(act, outer);
+    if (act->streams != mark.streams) scope_release_streams(act, mark.streams);
+    if (act->refs != mark.refs) scope_release_refs_until(act, mark.refs);
     free_blocks(act, mark.blocks);
     act->at = mark.at;
     act->end = mark.end;

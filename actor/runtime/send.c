@@ -44,6 +44,18 @@ message *message_make(worker *w, const manta_method *method, const void *argumen
     return m;
 }
 
+void message_lose(message *m)
+{
+    const manta_method *method = m->method;
+    if (method && method->arguments.refs) refs_dropped(&method->arguments, message_payload(m));
+}
+
+void message_discard(worker *w, message *m)
+{
+    message_lose(m);
+    message_free(w, m);
+}
+
 void message_deliver(worker *w, actor *a, message *m)
 {
     if (mailbox_push(&a->box, m)) worker_ready(w, &a->run);
@@ -56,7 +68,7 @@ void message_dead(worker *w, uint64_t to, message *m, manta_status status, const
         return;
     }
     const manta_method *method = m->method;
-    if (method && method->arguments.refs) refs_dropped(&method->arguments, message_payload(m));
+    message_lose(m);
     if (m->reply) {
         manta_error *e = error_new(status, reason, "%s", manta_status_text(status));
         future_fail(w, m->reply, e);
@@ -118,7 +130,7 @@ static manta_status wait_for_room(actor *a, uint64_t to)
     if (load_seq(&a->extra->queued) < a->extra->limit || !actor_is(a, to))
         wake_room_waiters(w, a->extra); /* it came before we were listed */
     store_relaxed(&f->target, to);
-    manta_status status = future_await(f, OS_FOREVER, "mailbox room");
+    manta_status status = event_await(f, OS_FOREVER, "mailbox room");
     w = worker_self();
     if (status == MANTA_OK) future_free(w, f);
     else future_drop(w, f);
@@ -182,6 +194,16 @@ manta_status message_post(worker *w, uint64_t to, message *m)
 {
     actor *a;
     return post(&w, to, m, &a);
+}
+
+void message_post_at_once(worker *w, uint64_t to, message *m)
+{
+    actor *a = actor_slot(to), *receiver;
+    if (actor_is(a, to) && load_relaxed(&a->flags) & ACTOR_BOUNDED && a->extra->overflow == MANTA_OVERFLOW_SUSPEND) {
+        m->generation = (uint32_t)(to >> 32);
+        add_relaxed(&a->extra->queued, 1);
+        message_deliver(w, a, m);
+    } else post(&w, to, m, &receiver);
 }
 
 /* The end of a handler's budget: let the receiver run. */

@@ -151,7 +151,7 @@ static void unmake(worker *w, actor *a)
 {
     if (a->state_on_heap) base_free(a->state);
     a->state_on_heap = 0;
-    if (a->boot) message_free(w, a->boot);
+    if (a->boot) message_discard(w, a->boot);
     a->boot = NULL;
     message *m;
     do {

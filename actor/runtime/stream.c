@@ -2,7 +2,7 @@
  * Streams: a bounded queue of values between a generator (a task) and its reader.
  *
  * The lock guards the queue; a side that waits leaves a future there as its event. The end (or the error) of the generator comes after its values. A stream is freed when
- * both sides have let go.
+ * both sides have let go. A handler's scope releases the streams that it made and did not keep.
  */
 #include <string.h>
 
@@ -22,7 +22,8 @@ typedef struct stream {
     const manta_method *method;
     item *head, *tail;
     future *reader, *writer; /* events of a side that waits */
-    future *task;            /* of the generator's run, to cancel it */
+    item *offered;           /* the generator's, until there is room */
+    future *task;            /* the generator's run, to cancel it */
     bool ended, dropped;
     manta_error *error;
 } stream;
@@ -90,10 +91,11 @@ static stream *table_find(manta_stream handle, bool take)
 
 /* ---- the queue ---- */
 
-static void items_free(item *i)
+static void items_free(const manta_method *method, item *i)
 {
     while (i) {
         item *next = i->next;
+        if (method->result.refs) refs_dropped(&method->result, i->value->bytes);
         base_free(i->value);
         base_free(i);
         i = next;
@@ -105,7 +107,8 @@ static void unlock_and_drop(stream *s)
     bool last = --s->references == 0;
     pthread_mutex_unlock(&s->lock);
     if (!last) return;
-    items_free(s->head);
+    items_free(s->method, s->head);
+    if (s->task) future_drop(worker_self(), s->task);
     error_free(s->error);
     pthread_mutex_destroy(&s->lock);
     base_free(s);
@@ -118,19 +121,42 @@ static void wake(worker *w, future **event)
     if (f) future_complete(w, f, NULL, NULL, 0);
 }
 
+typedef struct stream_wait {
+    unwind unwind;
+    stream *stream;
+    future *event, **place;
+} stream_wait;
+
+/* Under the lock, under which events are completed: nobody else has this one afterwards. */
+static void take_back(worker *w, stream_wait *wait)
+{
+    if (*wait->place == wait->event) *wait->place = NULL;
+    future_free(w, wait->event);
+}
+
+static void abandon_wait(worker *w, unwind *u)
+{
+    stream_wait *wait = (stream_wait *)(void *)u;
+    stream *s = wait->stream;
+    pthread_mutex_lock(&s->lock);
+    take_back(w, wait);
+    if (wait->place == &s->reader) unlock_and_drop(s); /* the reader's reference; a generator's end lets go of its own */
+    else pthread_mutex_unlock(&s->lock);
+}
+
 /* Under the lock, which is given up meanwhile. */
 static manta_status wait_for(stream *s, future **event)
 {
-    future *f = future_new(worker_self());
-    if (!f) return MANTA_ENOMEM;
-    *event = f;
+    activation *act = activation_self();
+    stream_wait wait = {{NULL, abandon_wait}, s, future_new(worker_self()), event};
+    if (!wait.event) return MANTA_ENOMEM;
+    *event = wait.event;
     pthread_mutex_unlock(&s->lock);
-    manta_status status = future_await(f, OS_FOREVER, "stream");
+    unwind_push(act, &wait.unwind);
+    manta_status status = future_await(wait.event, OS_FOREVER, "stream");
+    unwind_pop(act, &wait.unwind);
     pthread_mutex_lock(&s->lock);
-    worker *w = worker_self();
-    if (*event == f) *event = NULL;
-    if (status) future_drop(w, f);
-    else future_free(w, f);
+    take_back(worker_self(), &wait);
     return status;
 }
 
@@ -146,6 +172,7 @@ static item *item_new(const manta_method *method, const void *value, size_t size
     memcpy(b->bytes, value, size_bytes);
     unsigned char *at = b->bytes + head;
     if (method->result.relocate) method->result.relocate(b->bytes, &at);
+    if (method->result.refs) refs_in_flight(&method->result, b->bytes);
     *i = (item){NULL, b};
     return i;
 }
@@ -163,7 +190,9 @@ manta_status manta_yield_value(const char *type_name, const void *value, size_t 
     if (!i) return error_set(MANTA_ENOMEM, "manta_yield: no memory");
     manta_status status = MANTA_OK;
     pthread_mutex_lock(&s->lock);
+    s->offered = i;
     while (!status && !s->dropped && s->queued >= s->limit) status = wait_for(s, &s->writer);
+    s->offered = NULL;
     if (!status && s->dropped) status = MANTA_ECANCELLED;
     if (!status) {
         if (s->tail) s->tail->next = i;
@@ -174,7 +203,7 @@ manta_status manta_yield_value(const char *type_name, const void *value, size_t 
     }
     pthread_mutex_unlock(&s->lock);
     if (!status) return MANTA_OK;
-    items_free(i);
+    items_free(s->method, i);
     return error_set(status, "manta_yield: %s", manta_status_text(status));
 }
 
@@ -182,54 +211,125 @@ void stream_finish(worker *w, struct stream *s, const manta_error *error)
 {
     pthread_mutex_lock(&s->lock);
     s->ended = true;
+    items_free(s->method, s->offered); /* killed while it waited for room */
+    s->offered = NULL;
     if (error) s->error = error_copy(error);
     wake(w, &s->reader);
     unlock_and_drop(s);
 }
 
-static manta_status take_item(stream *s, void *out, size_t size_bytes)
+/* Under the lock. */
+static item *take_item(stream *s)
 {
     item *i = s->head;
-    if (size_bytes != s->method->result.size) return MANTA_ETYPE;
     s->head = i->next;
     if (!s->head) s->tail = NULL;
     s->queued--;
-    memcpy(out, i->value->bytes, size_bytes);
-    scope_add_block(activation_self(), i->value);
-    base_free(i);
     wake(worker_self(), &s->writer);
-    return MANTA_OK;
+    return i;
+}
+
+/* The value becomes the reader's scope's. */
+static manta_status deliver(const manta_method *method, item *i, void *out)
+{
+    activation *act = activation_self();
+    block *b = i->value;
+    base_free(i);
+    scope_add_block(act, b);
+    manta_status status = method->result.refs ? refs_arrived(&method->result, b->bytes, act) : MANTA_OK;
+    memcpy(out, b->bytes, method->result.size);
+    return status;
 }
 
 manta_status manta_next_value(manta_stream handle, void *out, size_t size_bytes)
 {
     stream *s = table_find(handle, false);
     if (!s) return error_set(MANTA_ESTALE, "manta_next: the stream was released");
-    manta_status status = MANTA_OK;
+    const manta_method *method = s->method;
+    manta_status status = size_bytes == method->result.size ? MANTA_OK : MANTA_ETYPE;
     manta_error *error = NULL;
+    item *taken = NULL;
     pthread_mutex_lock(&s->lock);
     while (!status && !s->head && !s->ended) status = s->reader ? MANTA_EEXIST : wait_for(s, &s->reader);
-    if (!status && s->head) status = take_item(s, out, size_bytes);
+    if (!status && s->head) taken = take_item(s);
     else if (!status && s->error) error = error_copy(s->error);
     else if (!status) status = MANTA_EEND;
     unlock_and_drop(s);
+    if (taken) return deliver(method, taken, out);
     if (error) return error_set_last(error);
     return status ? error_set(status, "manta_next: %s", manta_status_text(status)) : MANTA_OK;
 }
 
-manta_status manta_stream_release(manta_stream handle)
+/* ---- scopes ---- */
+
+struct held_stream {
+    struct held_stream *next;
+    manta_stream handle;
+};
+
+static bool hold(activation *act, manta_stream handle)
+{
+    struct held_stream *h = base_alloc(sizeof *h);
+    if (!h) return false;
+    *h = (struct held_stream){act->streams, handle};
+    act->streams = h;
+    act->dirty = 1;
+    return true;
+}
+
+static void let_go(activation *act, manta_stream handle)
+{
+    for (struct held_stream **link = &act->streams; *link; link = &(*link)->next) {
+        struct held_stream *h = *link;
+        if (h->handle.id != handle.id) continue;
+        *link = h->next;
+        base_free(h);
+        return;
+    }
+}
+
+static bool release(manta_stream handle)
 {
     stream *s = table_find(handle, true);
-    if (!s) return error_set(MANTA_ESTALE, "manta_stream_release: the stream was released before");
+    if (!s) return false;
     worker *w = worker_self();
     pthread_mutex_lock(&s->lock);
+    if (!s->ended && s->task) (void)manta_cancel(future_handle(s->task));
     s->dropped = true;
-    items_free(s->head);
+    items_free(s->method, s->head);
     s->head = s->tail = NULL;
     s->queued = 0;
     wake(w, &s->writer);
     wake(w, &s->reader);
     unlock_and_drop(s);
+    return true;
+}
+
+void scope_release_streams(activation *act, struct held_stream *outer)
+{
+    while (act->streams && act->streams != outer) {
+        struct held_stream *h = act->streams;
+        act->streams = h->next;
+        (void)release(h->handle);
+        base_free(h);
+    }
+}
+
+manta_status manta_stream_release(manta_stream handle)
+{
+    activation *act = activation_self();
+    if (act) let_go(act, handle);
+    return release(handle) ? MANTA_OK : error_set(MANTA_ESTALE, "manta_stream_release: the stream was released before");
+}
+
+manta_status manta_stream_keep(manta_stream handle)
+{
+    stream *s = table_find(handle, false);
+    if (!s) return error_set(MANTA_ESTALE, "manta_stream_keep: the stream was released before");
+    pthread_mutex_lock(&s->lock);
+    unlock_and_drop(s);
+    activation *act = activation_self();
+    if (act) let_go(act, handle);
     return MANTA_OK;
 }
 
@@ -249,6 +349,23 @@ static stream *stream_new(const manta_options *o, const manta_method *task)
     return NULL;
 }
 
+static bool start(worker *w, stream *s, manta_stream handle, const manta_options *o, const void *arguments, size_t extra_bytes)
+{
+    activation *act = activation_of(w);
+    if ((act->actor || act->scope_depth) && !hold(act, handle)) return false;
+    message *m = message_make(w, s->method, arguments, extra_bytes);
+    future *f = m ? future_new(w) : NULL;
+    if (f) {
+        f->method = s->method;
+        m->reply = s->task = f;
+        if (task_spawn(w, m, o ? o->priority : MANTA_PRIORITY_NORMAL, s)) return true;
+        s->task = NULL;
+        future_free(w, f);
+    }
+    if (m) message_discard(w, m);
+    return false;
+}
+
 manta_stream manta_generate(const manta_options *o, const manta_method *task, const void *arguments, size_t extra_bytes)
 {
     worker *w = worker_self();
@@ -257,10 +374,8 @@ manta_stream manta_generate(const manta_options *o, const manta_method *task, co
         return (manta_stream){0};
     }
     stream *s = stream_new(o, task);
-    message *m = s ? message_make(w, task, arguments, extra_bytes) : NULL;
     manta_stream handle = {s ? (uint64_t)s->generation << 32 | s->slot : 0};
-    if (m && task_spawn(w, m, o ? o->priority : MANTA_PRIORITY_NORMAL, s)) return handle;
-    if (m) message_free(w, m);
+    if (s && start(w, s, handle, o, arguments, extra_bytes)) return handle;
     if (s) {
         stream_finish(w, s, NULL);
         (void)manta_stream_release(handle);

@@ -245,7 +245,6 @@ static void clean_tables(void)
     names_stop();
     groups_stop();
     topics_stop();
-    objects_stop();
 }
 
 static manta_status stop_locked(void)
@@ -271,6 +270,7 @@ static manta_status stop_locked(void)
     pool_stop();
     actors_trim();
     futures_trim();
+    objects_stop();
     trace_stop();
     store_seq(&the_runtime.running, DOWN);
     return status;

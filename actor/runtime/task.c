@@ -78,6 +78,7 @@ static bool cancelled_before(worker *w, message *m)
     future *reply = m->reply;
     if (!reply || !load_relaxed(&reply->cancelled)) return false;
     m->reply = NULL;
+    message_lose(m);
     future_fail_status(w, reply, MANTA_ECANCELLED, "cancelled before it ran");
     return true;
 }
@@ -94,7 +95,7 @@ static void run_task(worker *w, activation *act, actor *a)
     act->stream = a->state;
     TRACE(2, w, TRACE_BEGIN, actor_id(a), "task", method->name);
     if (unlikely(method->result.size > RESULT_STACK)) result = manta_alloc(method->result.size);
-    if (unlikely(method->arguments.refs != NULL)) refs_arrived(&method->arguments, payload, act);
+    if (unlikely(method->arguments.refs != NULL)) arguments_arrived(method, payload, act);
     if (likely(!act->failure && result)) method->invoke(NULL, payload, result);
     else if (!result) manta_fail(MANTA_ENOMEM, "no memory for a result of %u bytes", method->result.size);
     finish(act, m, method, result);
@@ -127,7 +128,7 @@ static future *submit_plain(worker *w, const manta_method *task, const void *arg
         m->reply = f;
         f->method = task;
         if (task_spawn(w, m, priority, NULL)) return f;
-        message_free(w, m);
+        message_discard(w, m);
     }
     if (f) future_free(w, f);
     return NULL;

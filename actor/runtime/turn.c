@@ -61,7 +61,7 @@ static void run_handler(activation *act, actor *a, message *m, const manta_metho
     act->method = method;
     TRACE(2, worker_self(), TRACE_BEGIN, actor_id(a), a->cls ? a->cls->name : "task", method->name);
     if (unlikely(method->result.size > RESULT_STACK)) result = manta_alloc(method->result.size);
-    if (unlikely(method->arguments.refs != NULL)) refs_arrived(&method->arguments, payload, act);
+    if (unlikely(method->arguments.refs != NULL)) arguments_arrived(method, payload, act);
     if (likely(!act->failure && result)) method->invoke(a->state, payload, result);
     else if (!result) manta_fail(MANTA_ENOMEM, "no memory for a result of %u bytes", method->result.size);
     handler_finish(act, method, result);
@@ -108,7 +108,7 @@ static void then_exit(worker *w, runnable *r, void *argument)
 static void leave_body(worker *w, activation *act)
 {
     message *m = act->message;
-    wait_timer_end(act);
+    wait_abandon(w, act);
     store_relaxed(&act->actor->waiting, NULL);
     if (act->stream) {
         stream_finish(w, act->stream, act->failure);
@@ -190,9 +190,11 @@ static noinline const manta_method *behave(worker *w, actor *a, activation *act,
     if (b->others == MANTA_OTHERS_STASH && manta_stash() == MANTA_OK) {
         act->flags &= (uint8_t)~ACT_STASH;
         act->message = NULL;
+        message_lose(m); /* manta_stash counted for a handler that holds the refs */
         return NULL;
     }
     act->message = NULL;
+    message_lose(m);
     manta_error *e = error_new(MANTA_ENOMETHOD, NULL, "behavior %s does not take %s.%s", b->name, method->owner, method->name);
     if (m->reply) {
         future_fail(w, m->reply, e);
@@ -206,9 +208,11 @@ static noinline bool call_is_void(worker *w, actor *a, message *m, const manta_m
     if (m->reply && load_relaxed(&((future *)m->reply)->cancelled)) {
         future_fail_status(w, m->reply, MANTA_ECANCELLED, "cancelled before it ran");
         m->reply = NULL;
+        message_lose(m);
         return true;
     }
     if (method->cls == a->cls) return false;
+    message_lose(m);
     manta_error *e = error_new(MANTA_ENOMETHOD, NULL, "%s.%s was sent to an actor of class %s", method->owner, method->name, a->cls->name);
     if (m->reply) {
         future_fail(w, m->reply, e);

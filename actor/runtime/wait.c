@@ -117,6 +117,26 @@ static manta_status wait_loop(activation *act, future *f)
     return status ? status : MANTA_ETIMEDOUT;
 }
 
+/* Disarms the timer of the current wait; when it is firing already, waits the moment until it has let go. */
+static void wait_timer_end(activation *act)
+{
+    wait_timer *timer = act->wait_timer;
+    act->wait_timer = NULL;
+    if (timer && !pool_timer_cancel(&timer->timer))
+        while (load_acquire(&timer->timer.firing) != 2) spin_pause();
+    store_relaxed(&act->timed_out, 0);
+}
+
+void wait_abandon(worker *w, activation *act)
+{
+    wait_timer_end(act);
+    while (act->unwind) {
+        unwind *u = act->unwind;
+        act->unwind = u->next;
+        u->run(w, u);
+    }
+}
+
 static manta_status wait_on_fiber(worker *w, activation *act, future *f, uint64_t deadline_ns)
 {
     if (deadline_ns == OS_FOREVER) return wait_loop(act, f);
@@ -124,21 +144,11 @@ static manta_status wait_on_fiber(worker *w, activation *act, future *f, uint64_
     wait_timer timer = {.act = act};
     timer.timer.fire = wait_timed_out;
     store_relaxed(&act->timed_out, 0);
-    act->local[0] = (uint64_t)(uintptr_t)&timer; /* for a kill in this wait */
+    act->wait_timer = &timer; /* for a kill in this wait */
     pool_timer_start(w, &timer.timer, deadline_ns);
     manta_status status = wait_loop(act, f);
     wait_timer_end(act);
     return status;
-}
-
-/* Disarms the timer of the current wait; when it is firing already, waits the moment until it has let go. */
-void wait_timer_end(activation *act)
-{
-    wait_timer *timer = (wait_timer *)(uintptr_t)act->local[0];
-    act->local[0] = 0;
-    if (timer && !pool_timer_cancel(&timer->timer))
-        while (load_acquire(&timer->timer.firing) != 2) spin_pause();
-    store_relaxed(&act->timed_out, 0);
 }
 
 /* ---- threads that are no workers ---- */
@@ -198,6 +208,26 @@ manta_status future_await(future *f, uint64_t deadline_ns, const char *kind)
     return status;
 }
 
+typedef struct event_wait {
+    unwind unwind;
+    future *event;
+} event_wait;
+
+static void drop_event(worker *w, unwind *u) { future_drop(w, ((event_wait *)(void *)u)->event); }
+static void free_event(worker *w, unwind *u) { future_free(w, ((event_wait *)(void *)u)->event); } /* nobody else has it */
+
+static manta_status await_guarded(future *f, uint64_t deadline_ns, const char *kind, void (*run)(worker *, unwind *))
+{
+    activation *act = activation_self();
+    event_wait guard = {{NULL, run}, f};
+    unwind_push(act, &guard.unwind);
+    manta_status status = future_await(f, deadline_ns, kind);
+    unwind_pop(act, &guard.unwind);
+    return status;
+}
+
+manta_status event_await(future *f, uint64_t deadline_ns, const char *kind) { return await_guarded(f, deadline_ns, kind, drop_event); }
+
 /* ---- taking values ---- */
 
 static manta_status take_error(worker *w, future *f)
@@ -210,13 +240,15 @@ static manta_status take_error(worker *w, future *f)
 static noinline manta_status take_large(worker *w, future *f, void *out, size_t size_bytes)
 {
     if (f->kind == VALUE_ERROR) return take_error(w, f);
+    activation *act = activation_of(w);
     block *b = f->large.memory;
-    manta_status status = MANTA_OK;
-    if (size_bytes && size_bytes != f->large.size)
-        status = error_set(MANTA_ETYPE, "the result has %u bytes, the variable %zu", f->large.size, size_bytes);
-    else if (size_bytes) memcpy(out, b->bytes, size_bytes);
-    scope_add_block(activation_of(w), b);
+    uint32_t size = f->large.size;
+    const manta_layout *refs = f->large.has_refs ? &f->method->result : NULL;
+    scope_add_block(act, b);
     future_free(w, f);
+    manta_status status = refs ? refs_arrived(refs, b->bytes, act) : MANTA_OK; /* may wait: the future is gone already */
+    if (size_bytes && size_bytes != size) return error_set(MANTA_ETYPE, "the result has %u bytes, the variable %zu", size, size_bytes);
+    if (size_bytes) memcpy(out, b->bytes, size_bytes);
     return status;
 }
 
@@ -287,7 +319,7 @@ manta_status manta_sleep(uint64_t milliseconds)
     if (!w) return MANTA_ENOMEM;
     future *f = future_new(w);
     if (!f) return error_set(MANTA_ENOMEM, "manta_sleep: no memory");
-    manta_status status = future_await(f, deadline_after_ms(milliseconds), "sleep");
+    manta_status status = await_guarded(f, deadline_after_ms(milliseconds), "sleep", free_event);
     future_free(worker_self(), f);
     if (status == MANTA_ETIMEDOUT) return MANTA_OK;
     return error_set(status, "manta_sleep: %s", manta_status_text(status));

@@ -92,7 +92,7 @@ static manta_status child_start(sup *s, size_t i)
         (void)manta_kill(a);
         return error_set(MANTA_ENOMEM, "supervisor: no memory");
     }
-    manta_status status = future_await(f, OS_FOREVER, "child's init");
+    manta_status status = event_await(f, OS_FOREVER, "child's init");
     if (status) {
         future_drop(worker_self(), f);
         (void)manta_kill(a);
@@ -427,7 +427,7 @@ manta_status manta_supervisor_start(const manta_supervisor_options *options, man
         (void)manta_kill(a);
         return error_set(MANTA_ENOMEM, "supervisor: no memory");
     }
-    manta_status status = future_await(f, OS_FOREVER, "supervisor's init");
+    manta_status status = event_await(f, OS_FOREVER, "supervisor's init");
     if (status) {
         future_drop(worker_self(), f);
         return error_set(status, "manta_supervisor_start: %s", manta_status_text(status));

@@ -99,8 +99,12 @@ MANTA_EXPORT manta_status manta_future_on_ready(manta_future f, void (*done)(man
 /* Adds 1 to an eventfd(2) when the future is complete, so that it can be waited for in any event loop. The caller owns the descriptor. */
 MANTA_EXPORT manta_status manta_future_eventfd(manta_future f, int event_fd);
 
-/* Stops a generator from the reader's side and drops what was not read. Every stream wants it, also one that was read to its end; shutdown releases the rest. */
+/* Stops a generator from the reader's side and drops what was not read: it is cancelled (see manta_cancel) and its next manta_yield fails. A stream is released by the
+ * end of the scope it was made in, read to its end or not; one that was kept, or that a plain thread made outside a scope, wants this (shutdown releases the rest).
+ * MANTA_ESTALE when it was released before. */
 MANTA_EXPORT manta_status manta_stream_release(manta_stream s);
+/* Takes the stream out of the handler's scope: it can be read in later handlers, and wants manta_stream_release. */
+MANTA_EXPORT manta_status manta_stream_keep(manta_stream s);
 
 /* For MANTA_GENERATOR bodies, through manta_yield. */
 MANTA_EXPORT manta_status manta_yield_value(const char *type_name, const void *value, size_t size_bytes, size_t extra_bytes);

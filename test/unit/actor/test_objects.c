@@ -1,4 +1,5 @@
 /* Objects, refs in messages, generators, calls by name. */
+#include "actor/object/object_ops.h"
 #include "test/support/actors.h"
 
 MANTA_STRUCT(Point, (double, x), (double, y))
@@ -19,7 +20,21 @@ MANTA_METHOD(Keeper, slow, int64_t, (int64_t, ms))
     (void)manta_sleep((uint64_t)ms);
     return ms;
 }
-MANTA_CLASS(Keeper, keep, forget, measure, give, draw, slow)
+MANTA_METHOD(Keeper, wait, void) { (void)manta_sleep(50); }
+MANTA_CLASS(Keeper, keep, forget, measure, give, draw, slow, wait)
+
+MANTA_ACTOR(Bag, bool open;)
+MANTA_METHOD(Bag, open, void)
+{
+    self->open = true;
+    (void)manta_unstash();
+}
+MANTA_METHOD(Bag, weigh, uint64_t, (manta_object, o))
+{
+    if (!self->open && manta_stash() == MANTA_OK) return 0;
+    return o.size;
+}
+MANTA_CLASS(Bag, open, weigh)
 
 MANTA_TASK(size_of, uint64_t, (manta_object, o)) { return o.size; }
 MANTA_TASK(bad, int64_t) { return manta_fail(MANTA_EIO, "bad task"), 0; }
@@ -76,6 +91,49 @@ IN_BOTH_MODES(refs_travel)
     EXPECT(back.id[1] == r.id[1]);
     EXPECT_EQ(manta_await(Keeper_forget(k)), MANTA_OK);
     EXPECT_EQ(manta_await(Keeper_forget(k)), MANTA_ESTALE);
+}
+
+static size_t objects_now(void)
+{
+    size_t objects;
+    uint64_t bytes;
+    the_objects->usage(&objects, &bytes);
+    return objects;
+}
+
+/* What holds no ref any more frees the object: results read or dropped, calls cancelled, refused, retried, stashed and sent to nobody. */
+IN_BOTH_MODES(counts_end)
+{
+    Keeper_ref k = Keeper_spawn(), other = Keeper_spawn();
+    Bag_ref bag = Bag_spawn();
+    manta_ref r;
+    EXPECT_EQ(manta_scope_begin(), MANTA_OK);
+    EXPECT_EQ(manta_put("abc", 4, &r), MANTA_OK);
+    EXPECT_EQ(manta_await(Keeper_keep(k, r)), MANTA_OK);
+    for (int i = 0; i < 3; i++) EXPECT_EQ(manta_await(Keeper_give(k)).id[1], r.id[1]);
+    EXPECT_EQ(manta_join(Keeper_give(k)), MANTA_OK);
+    manta_manta_ref_future unread = Keeper_give(k);
+    EXPECT_EQ(manta_wait(&unread, 1, 1, 10000, NULL), MANTA_OK);
+    manta_ref back;
+    EXPECT_EQ(manta_get(Keeper_give_with(MANTA_OPTIONS(.timeout_ms = 10000), k), &back), MANTA_OK);
+    EXPECT_EQ(manta_join(Keeper_keep(Keeper_ref_of(bag.actor), r)), MANTA_ENOMETHOD);
+    manta_void_future slow = Keeper_wait(other);
+    manta_int32_t_future late = Keeper_keep(other, r);
+    EXPECT_EQ(manta_cancel(late.future), MANTA_OK);
+    EXPECT_EQ(manta_join(slow), MANTA_OK);
+    EXPECT_EQ(manta_join(late), MANTA_ECANCELLED);
+    manta_uint64_t_future stashed = Bag_weigh(bag, manta_object_of(r));
+    EXPECT_EQ(manta_join(Bag_open(bag)), MANTA_OK);
+    EXPECT_EQ(manta_await(stashed), 4);
+    EXPECT_EQ(manta_kill(other.actor), MANTA_OK);
+    EXPECT_EQ(manta_wait_exit(other.actor, 10000, NULL), MANTA_OK);
+    EXPECT_EQ(manta_join(Keeper_keep(other, r)), MANTA_EDEAD);
+    EXPECT_EQ(manta_await(Keeper_forget(k)), MANTA_OK);
+    EXPECT(manta_object_contains(r));
+    EXPECT_EQ(manta_scope_end(), MANTA_OK);
+    EXPECT_EQ(manta_join(Bag_open(bag)), MANTA_OK); /* the handlers' scopes end after their answers */
+    EXPECT_EQ(manta_await(Keeper_forget(k)), MANTA_ESTALE);
+    EXPECT_EQ(objects_now(), 0);
 }
 
 /* A ref that stands for an answer resolves when the answer is there, and carries its error. */

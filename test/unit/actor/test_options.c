@@ -205,3 +205,48 @@ TEST(priorities)
     EXPECT_EQ(manta_await(low), 3);
     EXPECT_EQ(manta_shutdown(m), MANTA_OK);
 }
+
+/* A retry is sent from a timer's callback, which cannot wait for room in a bounded mailbox: on one worker that would stop everything. */
+TEST(retry_into_a_full_mailbox)
+{
+    manta_t *m = test_system(1, 0);
+    Flaky_ref f = Flaky_spawn_with(MANTA_OPTIONS(.mailbox_limit = 1, .concurrency = 1));
+    manta_int64_t_future retried = Flaky_third_time_with(MANTA_OPTIONS(.max_retries = 5, .retry_delay_ms = 20), f, manta_str_of("abc"));
+    EXPECT(WAIT_FOR(manta_await(Flaky_calls(f)) == 1, 10));
+    manta_int64_t_future slow = Flaky_slow(f, 100);
+    Flaky_tick_send(f, 1);
+    int64_t v;
+    EXPECT_EQ(manta_get_timeout(retried, &v, 30000), MANTA_OK);
+    EXPECT_EQ(v, 3);
+    EXPECT_EQ(manta_join(slow), MANTA_OK);
+    EXPECT_EQ(manta_shutdown(m), MANTA_OK);
+}
+
+/* Waiting for a future twice at once is refused; it would never be woken for the second. */
+IN_BOTH_MODES(wait_for_one_future_twice)
+{
+    Flaky_ref f = Flaky_spawn();
+    manta_int64_t_future twice[2];
+    twice[0] = twice[1] = Flaky_slow(f, 50);
+    EXPECT_EQ(manta_wait(twice, 2, 2, 10000, NULL), MANTA_EEXIST);
+    EXPECT_EQ(manta_wait(twice, 1, 1, 10000, NULL), MANTA_OK);
+    EXPECT_EQ(manta_join(twice[0]), MANTA_OK);
+    EXPECT_EQ(manta_wait(twice, 1, 1, 10000, NULL), MANTA_ESTALE);
+}
+
+/* Futures that complete while the waiter attaches itself wake it exactly once. */
+TEST(wait_races)
+{
+    manta_t *m = test_system(2, 0);
+    for (int64_t i = 0; i < test_scaled(20000); i++) {
+        manta_int64_t_future f[4];
+        bool ready[4];
+        size_t n = 0;
+        for (int64_t k = 0; k < 4; k++) f[k] = add_submit(i, k);
+        EXPECT_EQ(manta_wait(f, 4, 3, 30000, ready), MANTA_OK);
+        for (int k = 0; k < 4; k++) n += ready[k];
+        EXPECT(n >= 3);
+        for (int64_t k = 0; k < 4; k++) EXPECT_EQ(manta_await(f[k]), i + k);
+    }
+    EXPECT_EQ(manta_shutdown(m), MANTA_OK);
+}
