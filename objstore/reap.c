@@ -1,0 +1,174 @@
+/*
+ * What a process leaves behind when it dies, or closes the store: its references and pins go, what it was making is undone, what it was freeing is freed.
+ *
+ * The reaper holds the dead process's lock byte, so its row is not used again meanwhile; the row is cleared last. A reaper that dies is followed by another, which does all of
+ * it again: every step looks first whether it was done.
+ */
+#include <errno.h>
+#include <stdio.h>
+
+#include "objstore/internal.h"
+
+static pthread_mutex_t reap_lock = PTHREAD_MUTEX_INITIALIZER; /* locks of bytes do not part threads of one process */
+
+int mutex_lock_robust(pthread_mutex_t *m)
+{
+    int error = pthread_mutex_lock(m);
+    if (error == EOWNERDEAD) pthread_mutex_consistent(m);
+    return error;
+}
+
+/* ---- extents that only an intent names ---- */
+
+static bool is_claimed(store *s, uint64_t offset, const extent *e)
+{
+    if (e->kind == EXTENT_SLAB) {
+        const slab *b = &s->slabs[offset / SLAB_GRANULE];
+        return (load_seq(&((slab *)b)->state) & 0xff) != SLAB_NONE && b->first == offset / SLAB_GRANULE;
+    }
+    slot *x = e->slot < s->control->max_objects ? &s->slots[e->slot] : NULL;
+    return x && load_seq(&x->sequence) == e->sequence && load_seq(&x->offset) == offset;
+}
+
+static bool is_intended(store *s, uint64_t offset, uint32_t but)
+{
+    for (uint32_t i = 0; i < STORE_PROCESSES; i++)
+        for (int k = 0; i != but && load_seq(&process_of(s, i)->intents_busy) && k < INTENTS; k++)
+            if (load_seq(&process_of(s, i)->intents[k].offset) == offset + 1) return true;
+    return false;
+}
+
+static bool end_intents(store *s, uint32_t index)
+{
+    bool some = false;
+    process *p = process_of(s, index);
+    for (int k = 0; k < INTENTS; k++) {
+        uint64_t named = load_seq(&p->intents[k].offset);
+        extent e;
+        if (!named) continue;
+        some = true;
+        if (extent_find(s, named - 1, &e) == MANTA_OK && e.sequence == p->intents[k].sequence && !is_claimed(s, named - 1, &e) &&
+            !is_intended(s, named - 1, index))
+            (void)extent_release(s, named - 1, e.sequence);
+        store_seq(&p->intents[k].offset, 0);
+    }
+    store_seq(&p->intents_busy, 0);
+    return some;
+}
+
+static bool add_used(uint64_t offset, uint64_t length, const extent *used, void *context)
+{
+    (void)offset;
+    if (used) *(uint64_t *)context += length;
+    return true;
+}
+
+/* ---- objects ---- */
+
+/* What was to be made will not be: whoever holds it learns that from an error without bytes. */
+static void fail_unmade(store *s, slot *x)
+{
+    slot_free_room(s, x);
+    store_seq(&x->offset, NO_OFFSET);
+    x->size_bytes = 0;
+    flags_clear(x, SLOT_REFS | SLOT_CELL);
+    flags_set(x, SLOT_FAILED);
+    slot_set_state(s, x, STORE_SEALED);
+}
+
+static void end_work(store *s, slot *x, uint32_t index)
+{
+    store_state state = state_of(x);
+    if (state == STORE_CREATING && worker_of(x) == index) fail_unmade(s, x);
+    else if (state == STORE_PENDING && x->owner == index) fail_unmade(s, x);
+    else if (state == STORE_MOVING && worker_of(x) == index) spill_recover(s, x);
+    uint64_t pins = load_seq(&x->pins);
+    if (pins & PINS_MOVING && (pins >> OWNER_SHIFT & 0x7f) == index) store_seq(&x->pins, 0); /* closed, and not yet begun */
+}
+
+static void reap_slot(store *s, slot *x, uint32_t index)
+{
+    uint64_t sequence = load_seq(&x->sequence), holders = load_seq(&x->holders);
+    if (!sequence) {
+        if (state_of(x) != STORE_FREE && worker_of(x) == index) slot_give_back(s, x);
+        return;
+    }
+    if (holders & HOLDERS_DYING) {
+        if ((holders >> OWNER_SHIFT & 0x7f) != index) return;
+        if ((load_seq(&x->pins) >> OWNER_SHIFT & 0x7f) == index) store_seq(&x->pins, 0);
+        slot_end(s, x);
+        return;
+    }
+    end_work(s, x, index);
+    uint64_t bit = 1ull << index;
+    atomic_fetch_and_explicit(&x->pins, ~bit, memory_order_seq_cst);
+    uint64_t left = atomic_fetch_and_explicit(&x->holders, ~bit, memory_order_seq_cst) & ~bit;
+    if (!left && !load_seq(&x->inside)) (void)slot_free_if_unheld(s, x, sequence);
+}
+
+static void reap_slabs(store *s, uint32_t index)
+{
+    uint64_t granules = s->control->capacity / SLAB_GRANULE;
+    for (uint64_t g = 0; g < granules; g++) {
+        slab *b = &s->slabs[g];
+        uint32_t state = load_seq(&b->state);
+        if ((state & 0xff) < SLAB_CURRENT || state >> 8 != index + 1 || b->first != g) continue;
+        slab_recover(s, b);
+        store_seq(&b->state, SLAB_ACTIVE);
+    }
+}
+
+static void reap_chunks(store *s, uint32_t index)
+{
+    uint64_t chunks = load_seq(&s->control->slots_high) / CHUNK_SLOTS;
+    for (uint64_t c = 0; c < chunks; c++) {
+        if (load_seq(&s->chunk_owner[c]) != index + 1) continue;
+        add_seq(&s->chunk_freed[c], 1);
+        store_seq(&s->chunk_owner[c], 0);
+    }
+}
+
+void reap_process(store *s, uint32_t index)
+{
+    process *p = process_of(s, index);
+    bool intents = end_intents(s, index);
+    uint64_t high = load_seq(&s->control->slots_high), used = 0;
+    for (uint64_t i = 0; i < high; i++) reap_slot(s, &s->slots[i], index);
+    reap_slabs(s, index);
+    reap_chunks(s, index);
+    spill_end_files(s, index);
+    if (intents && extents_walk(s, add_used, &used) == MANTA_OK) store_seq(&s->control->used_bytes, used);
+    if (index != s->me) {
+        int dead = 0;
+        (void)mdb_reader_check(s->env, &dead);
+        add_relaxed(&s->control->reaped, 1);
+    }
+    store_seq(&p->watching, 0);
+    store_seq(&p->pid, 0);
+    room_freed(s);
+}
+
+uint32_t reap_dead(store *s)
+{
+    uint32_t n = 0;
+    if (pthread_mutex_trylock(&reap_lock)) return 0;
+    for (uint32_t i = 0; i < STORE_PROCESSES; i++) {
+        if (i == s->me || !load_seq(&process_of(s, i)->pid) || os_file_try_lock(s->lock_fd, i)) continue;
+        if (load_seq(&process_of(s, i)->pid)) {
+            reap_process(s, i);
+            n++;
+        }
+        (void)os_file_unlock(s->lock_fd, i);
+    }
+    pthread_mutex_unlock(&reap_lock);
+    return n;
+}
+
+manta_status store_tick(store *s, uint32_t *out_reaped)
+{
+    uint32_t n = reap_dead(s);
+    int dead = 0;
+    if (out_reaped) *out_reaped = n;
+    int error = mdb_reader_check(s->env, &dead);
+    return error ? index_fail(s, "check readers", error) : MANTA_OK;
+}
