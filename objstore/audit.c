@@ -297,6 +297,7 @@ manta_status store_audit(store *s, bool check_data, void (*complain)(const char 
 {
     audit a = {.store = s, .complain = complain, .context = context, .check_data = check_data};
     uint64_t high = load_seq(&s->control->slots_high), granules = s->control->capacity / SLAB_GRANULE;
+    if (!s->inspect) (void)mutex_lock_robust(&s->control->evicting); /* nothing moves to disk or there meanwhile */
     if (extents_walk(s, check_extent, &a)) wrong(&a, "%s", store_error());
     else if (a.next_offset != s->control->capacity)
         wrong(&a, "the extents end at %llu, the arena at %llu", ULL(a.next_offset), ULL(s->control->capacity));
@@ -307,5 +308,6 @@ manta_status store_audit(store *s, bool check_data, void (*complain)(const char 
     for (uint64_t i = 0; i < high && i < s->control->max_objects; i++) check_slot(&a, &s->slots[i]);
     for (uint64_t g = 0; g < granules; g++) check_slab(&a, g);
     if (spilled_walk(s, check_spilled, &a) || files_walk(s, check_file, &a)) wrong(&a, "%s", store_error());
+    if (!s->inspect) pthread_mutex_unlock(&s->control->evicting);
     return a.wrong ? store_fail_(MANTA_EIO, "%s: %llu things are wrong", s->path, ULL(a.wrong)) : MANTA_OK;
 }

@@ -56,6 +56,7 @@ static int open_tables(store *s, MDB_txn *t, unsigned create)
     if (!e) e = mdb_dbi_open(t, "used", MDB_INTEGERKEY | create, &s->used);
     if (!e) e = mdb_dbi_open(t, "spilled", MDB_INTEGERKEY | create, &s->spilled);
     if (!e) e = mdb_dbi_open(t, "files", MDB_INTEGERKEY | create, &s->files);
+    if (!e) e = mdb_dbi_open(t, "totals", MDB_INTEGERKEY | create, &s->totals);
     return e;
 }
 
@@ -73,6 +74,28 @@ static int free_remove(store *s, MDB_txn *t, uint64_t offset, uint64_t length)
     MDB_val k = val(&offset, 8), sk = val(&key, sizeof key);
     int e = mdb_del(t, s->by_offset, &k, NULL);
     return e ? e : mdb_del(t, s->by_size, &sk, NULL);
+}
+
+/* The bytes in use, in LMDB and, for everybody to see, in the control file: right again with the next transaction when a process dies in this one. */
+static int count_used(store *s, MDB_txn *t, uint64_t more, uint64_t less)
+{
+    uint64_t key = 0, total = 0;
+    MDB_val k = val(&key, 8), v;
+    int e = mdb_get(t, s->totals, &k, &v);
+    if (e && e != MDB_NOTFOUND) return e;
+    if (!e) memcpy(&total, v.mv_data, 8);
+    total += more - less;
+    v = val(&total, 8);
+    if (!(e = mdb_put(t, s->totals, &k, &v, 0))) store_seq(&s->control->used_bytes, total);
+    return e;
+}
+
+void extents_recount(store *s)
+{
+    MDB_txn *t;
+    if (mdb_txn_begin(s->env, NULL, 0, &t)) return;
+    (void)count_used(s, t, 0, 0);
+    mdb_txn_abort(t);
 }
 
 static int open_env(store *s, const char *path, uint64_t map_bytes)
@@ -203,6 +226,7 @@ static int take(store *s, MDB_txn *t, const extent *e, uint64_t *out_offset)
     if (!error && end > mine) error = free_add(s, t, mine, end - mine);
     MDB_val k = val(&h.at, 8), v = val(e, sizeof *e);
     if (!error) error = mdb_put(t, s->used, &k, &v, 0);
+    if (!error) error = count_used(s, t, e->length, 0);
     if (!error) *out_offset = h.at;
     return error;
 }
@@ -227,7 +251,6 @@ manta_status extent_alloc(store *s, uint64_t bytes, extent e, intent *in, uint64
         store_seq(&in->offset, 0);
         return index_fail(s, "commit an allocation", error);
     }
-    add_relaxed(&s->control->used_bytes, bytes);
     *out_offset = offset;
     return MANTA_OK;
 }
@@ -274,6 +297,7 @@ static int give(store *s, MDB_txn *t, uint64_t offset, uint64_t sequence, uint64
     *out_length = e.length;
     if ((error = mdb_del(t, s->used, &k, NULL))) return error;
     error = absorb(s, t, &offset, &e.length);
+    if (!error) error = count_used(s, t, 0, *out_length);
     return error ? error : free_add(s, t, offset, e.length);
 }
 
@@ -287,9 +311,8 @@ manta_status extent_release(store *s, uint64_t offset, uint64_t sequence)
         mdb_txn_abort(t);
         return error == MDB_NOTFOUND ? MANTA_OK : index_fail(s, "free", error);
     }
-    if ((error = mdb_txn_commit(t))) return index_fail(s, "commit a free", error);
-    atomic_fetch_sub_explicit(&s->control->used_bytes, length, memory_order_relaxed);
-    return MANTA_OK;
+    error = mdb_txn_commit(t);
+    return error ? index_fail(s, "commit a free", error) : MANTA_OK;
 }
 
 /* ---- looking ---- */

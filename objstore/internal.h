@@ -52,7 +52,7 @@ struct store {
     pthread_mutex_t slots_lock;
     uint32_t free_slots[CHUNK_SLOTS], n_free_slots, chunk_next;
     MDB_env *env;
-    MDB_dbi by_offset, by_size, used, spilled, files;
+    MDB_dbi by_offset, by_size, used, spilled, files, totals;
     pthread_mutex_t watch_lock;
     watcher *watchers[WATCH_BUCKETS];
     _Atomic uint32_t n_watchers;
@@ -132,6 +132,7 @@ intent *intent_take(store *s);
 void intent_drop(store *s, intent *in);
 typedef bool (*extent_visit)(uint64_t offset, uint64_t length, const extent *used_or_null, void *context);
 manta_status extents_walk(store *s, extent_visit visit, void *context); /* used and free ones, by offset */
+void extents_recount(store *s);                                         /* used_bytes as LMDB has it: when a process died */
 uint64_t extents_sizes(store *s);                                       /* entries of the table by size */
 manta_status index_fail(const store *s, const char *what, int error);   /* store_error for an LMDB error */
 
@@ -175,6 +176,7 @@ void spill_recover(store *s, slot *x);          /* MOVING when its process died 
 
 /* ---- reap.c ---- */
 uint32_t reap_dead(store *s);
+void reap_settle(store *s, slot *x);         /* waits a moment for who has closed x's pins; ends the work of one who died */
 void reap_process(store *s, uint32_t index); /* the caller has its lock byte */
 int mutex_lock_robust(pthread_mutex_t *m);   /* EOWNERDEAD: made consistent; the caller repairs what it guards */
 

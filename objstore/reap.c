@@ -38,29 +38,19 @@ static bool is_intended(store *s, uint64_t offset, uint32_t but)
     return false;
 }
 
-static bool end_intents(store *s, uint32_t index)
+static void end_intents(store *s, uint32_t index)
 {
-    bool some = false;
     process *p = process_of(s, index);
     for (int k = 0; k < INTENTS; k++) {
         uint64_t named = load_seq(&p->intents[k].offset);
         extent e;
         if (!named) continue;
-        some = true;
         if (extent_find(s, named - 1, &e) == MANTA_OK && e.sequence == p->intents[k].sequence && !is_claimed(s, named - 1, &e) &&
             !is_intended(s, named - 1, index))
             (void)extent_release(s, named - 1, e.sequence);
         store_seq(&p->intents[k].offset, 0);
     }
     store_seq(&p->intents_busy, 0);
-    return some;
-}
-
-static bool add_used(uint64_t offset, uint64_t length, const extent *used, void *context)
-{
-    (void)offset;
-    if (used) *(uint64_t *)context += length;
-    return true;
 }
 
 /* ---- objects ---- */
@@ -86,6 +76,22 @@ static void end_work(store *s, slot *x, uint32_t index)
     if (pins & PINS_MOVING && (pins >> OWNER_SHIFT & 0x7f) == index) store_seq(&x->pins, 0); /* closed, and not yet begun */
 }
 
+static _Thread_local bool is_reaping; /* this thread: then reap_dead has the lock already */
+
+void reap_settle(store *s, slot *x)
+{
+    uint64_t pins = load_seq(&x->pins);
+    uint32_t mover = pins & PINS_MOVING ? (uint32_t)(pins >> OWNER_SHIFT & 0x7f) : UINT32_MAX;
+    if (is_reaping && mover < STORE_PROCESSES && mover != s->me && !os_file_try_lock(s->lock_fd, mover)) {
+        end_work(s, x, mover);
+        (void)os_file_unlock(s->lock_fd, mover);
+        return;
+    }
+    uint32_t state = load_seq(&x->state);
+    if (load_seq(&x->pins)) (void)os_futex_wait_shared(&x->state, state, OS_NS_PER_MS);
+    if (!is_reaping) (void)reap_dead(s);
+}
+
 static void reap_slot(store *s, slot *x, uint32_t index)
 {
     uint64_t sequence = load_seq(&x->sequence), holders = load_seq(&x->holders);
@@ -93,15 +99,15 @@ static void reap_slot(store *s, slot *x, uint32_t index)
         if (state_of(x) != STORE_FREE && worker_of(x) == index) slot_give_back(s, x);
         return;
     }
+    uint64_t bit = 1ull << index;
+    end_work(s, x, index);
+    atomic_fetch_and_explicit(&x->pins, ~bit, memory_order_seq_cst);
     if (holders & HOLDERS_DYING) {
         if ((holders >> OWNER_SHIFT & 0x7f) != index) return;
-        if ((load_seq(&x->pins) >> OWNER_SHIFT & 0x7f) == index) store_seq(&x->pins, 0);
+        store_seq(&x->holders, HOLDERS_DYING | (uint64_t)s->me << OWNER_SHIFT); /* ours to end: also when we die in that */
         slot_end(s, x);
         return;
     }
-    end_work(s, x, index);
-    uint64_t bit = 1ull << index;
-    atomic_fetch_and_explicit(&x->pins, ~bit, memory_order_seq_cst);
     uint64_t left = atomic_fetch_and_explicit(&x->holders, ~bit, memory_order_seq_cst) & ~bit;
     if (!left && !load_seq(&x->inside)) (void)slot_free_if_unheld(s, x, sequence);
 }
@@ -131,16 +137,18 @@ static void reap_chunks(store *s, uint32_t index)
 void reap_process(store *s, uint32_t index)
 {
     process *p = process_of(s, index);
-    bool intents = end_intents(s, index);
-    uint64_t high = load_seq(&s->control->slots_high), used = 0;
+    end_intents(s, index);
+    uint64_t high = load_seq(&s->control->slots_high);
+    is_reaping = true;
     for (uint64_t i = 0; i < high; i++) reap_slot(s, &s->slots[i], index);
+    is_reaping = false;
     reap_slabs(s, index);
     reap_chunks(s, index);
     spill_end_files(s, index);
-    if (intents && extents_walk(s, add_used, &used) == MANTA_OK) store_seq(&s->control->used_bytes, used);
     if (index != s->me) {
         int dead = 0;
         (void)mdb_reader_check(s->env, &dead);
+        extents_recount(s);
         add_relaxed(&s->control->reaped, 1);
     }
     store_seq(&p->watching, 0);

@@ -146,8 +146,12 @@ static void free_slab(store *s, slab *b)
         store_seq(&b->state, SLAB_ACTIVE);
         return;
     }
+    intent *in = intent_take(s);
+    in->sequence = 0;
+    store_seq(&in->offset, (uint64_t)g * SLAB_GRANULE + 1);
     store_seq(&b->state, SLAB_NONE);
     (void)extent_release(s, (uint64_t)g * SLAB_GRANULE, 0);
+    intent_drop(s, in);
 }
 
 void slab_trim(store *s, bool all)

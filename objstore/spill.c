@@ -309,9 +309,9 @@ static void keep_below(store *s)
     while (load_seq(&s->control->used_bytes) > goal && !status && !load_seq(&s->stopping)) {
         lock(s);
         uint64_t freed = clock_out(s, BATCH_BYTES, &status);
+        slab_trim(s, false);
         pthread_mutex_unlock(&s->control->evicting);
         if (!freed) return;
-        slab_trim(s, false);
     }
 }
 

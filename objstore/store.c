@@ -64,10 +64,7 @@ bool pins_close(store *s, slot *x)
 
 void slot_end(store *s, slot *x)
 {
-    while (!pins_close(s, x)) { /* nobody holds it: at most somebody is moving it to disk, or looks and lets go */
-        if (state_of(x) == STORE_MOVING) (void)slot_sleep(s, x, STORE_MOVING, OS_NS_PER_S);
-        else spin_pause();
-    }
+    while (!pins_close(s, x)) reap_settle(s, x); /* nobody holds it: at most somebody is moving it to disk, or looks and lets go */
     slot_set_state(s, x, STORE_DYING);
     if (flags_of(x) & SLOT_COUNTED) inside_drop(s, x);
     if (x->file_id) (void)spilled_forget(s, load_relaxed(&x->sequence));
@@ -294,12 +291,20 @@ static void view_of(store *s, slot *x, store_view *out)
     if (!load_relaxed(&x->touched)) store_relaxed(&x->touched, 1);
 }
 
+/* Somebody has closed `pins` and not changed the state yet; or it died there. */
+static void pause_for_mover(store *s, slot *x, int round)
+{
+    (void)os_futex_wait_shared(&x->state, load_seq(&x->state), OS_NS_PER_MS);
+    if (round % 100 == 0) (void)reap_dead(s);
+}
+
 /* Once pinned, an object that is seen SEALED stays so. */
 static manta_status pin(store *s, slot *x, store_id id, store_view *out)
 {
-    enum { ROUNDS = 100000 };
+    enum { ROUNDS = 20000, SPINS = 1000 }; /* of a millisecond each, after the spins */
     for (int i = 0; i < ROUNDS; i++) {
         bool again = false;
+        if (i > SPINS) pause_for_mover(s, x, i);
         if (likely(local_pin(s, x))) {
             if (likely(state_of(x) == STORE_SEALED)) {
                 view_of(s, x, out);
