@@ -132,6 +132,7 @@ static void fill_stamp(store *s, const store_options *o)
     (void)os_boot_id(c->boot_id);
     mutex_init(&c->evicting);
     mutex_init(&c->inside);
+    mutex_init(&c->reaping);
 }
 
 static manta_status create(store *s, const store_options *o)

@@ -301,18 +301,29 @@ static int give(store *s, MDB_txn *t, uint64_t offset, uint64_t sequence, uint64
     return error ? error : free_add(s, t, offset, e.length);
 }
 
-manta_status extent_release(store *s, uint64_t offset, uint64_t sequence)
+static int release_once(store *s, uint64_t offset, uint64_t sequence)
 {
     MDB_txn *t;
     uint64_t length = 0;
     int error = mdb_txn_begin(s->env, NULL, 0, &t);
-    if (error) return index_fail(s, "free", error);
-    if ((error = give(s, t, offset, sequence, &length))) {
-        mdb_txn_abort(t);
-        return error == MDB_NOTFOUND ? MANTA_OK : index_fail(s, "free", error);
+    if (error) return error;
+    if (!(error = give(s, t, offset, sequence, &length))) return mdb_txn_commit(t);
+    mdb_txn_abort(t);
+    return error == MDB_NOTFOUND ? 0 : error;
+}
+
+/* An index that readers of old pages have made full (even freeing needs pages) is tried again for a moment. */
+manta_status extent_release(store *s, uint64_t offset, uint64_t sequence)
+{
+    enum { TRIES = 20 };
+    int error = release_once(s, offset, sequence), dead;
+    for (int i = 0; error == MDB_MAP_FULL && i < TRIES; i++) {
+        _Atomic uint32_t nobody = 0;
+        (void)mdb_reader_check(s->env, &dead);
+        (void)os_futex_wait(&nobody, 0, OS_NS_PER_MS);
+        error = release_once(s, offset, sequence);
     }
-    error = mdb_txn_commit(t);
-    return error ? index_fail(s, "commit a free", error) : MANTA_OK;
+    return error ? index_fail(s, "free", error) : MANTA_OK;
 }
 
 /* ---- looking ---- */

@@ -50,6 +50,8 @@ struct store {
     pthread_mutex_t shards[64]; /* first and last reference of a slot in this process */
     cell_cache classes[SLAB_CLASSES];
     pthread_mutex_t slots_lock;
+    uint32_t unfinished[64]; /* slots whose room could not be freed; under watch_lock */
+    _Atomic uint32_t n_unfinished;
     uint32_t free_slots[CHUNK_SLOTS], n_free_slots, chunk_next;
     MDB_env *env;
     MDB_dbi by_offset, by_size, used, spilled, files, totals;
@@ -83,8 +85,9 @@ static inline unsigned flags_of(const slot *x) { return load_seq(&((slot *)x)->f
 manta_status slot_place(store *s, slot *x, uint64_t bytes, bool may_wait); /* room in the arena */
 void arena_populate(store *s, uint64_t offset, uint64_t bytes);            /* makes it cheap to write */
 bool pins_close(store *s, slot *x);                                        /* false: somebody has it pinned, or closed it */
-void slot_free_room(store *s, slot *x);                                    /* twice does no harm */
+manta_status slot_free_room(store *s, slot *x);                            /* twice does no harm */
 manta_status slot_free_if_unheld(store *s, slot *x, uint64_t sequence);
+void ends_retry(store *s);        /* what slot_end could not free */
 void slot_end(store *s, slot *x); /* the caller has closed `holders`: frees everything of the object */
 
 /* ---- inside.c: refs that objects hold to others ---- */

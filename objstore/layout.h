@@ -86,7 +86,7 @@ typedef struct control {
     _Alignas(64) _Atomic uint32_t room; /* futex: bumped when a wait for room may succeed */
     _Atomic uint32_t room_waiters;
     _Alignas(64) _Atomic uint64_t spills, restores, clean, compactions, reaped;
-    _Alignas(64) pthread_mutex_t evicting, inside; /* robust, shared: one evictor at a time; counts of refs inside objects */
+    _Alignas(64) pthread_mutex_t evicting, inside, reaping; /* robust, shared: one evictor at a time; counts of refs inside objects */
     uint64_t clock_hand;
     uint32_t file_next; /* under `evicting` */
     _Atomic uint32_t sites;

@@ -58,7 +58,7 @@ static void end_intents(store *s, uint32_t index)
 /* What was to be made will not be: whoever holds it learns that from an error without bytes. */
 static void fail_unmade(store *s, slot *x)
 {
-    slot_free_room(s, x);
+    (void)slot_free_room(s, x);
     store_seq(&x->offset, NO_OFFSET);
     x->size_bytes = 0;
     flags_clear(x, SLOT_REFS | SLOT_CELL);
@@ -137,7 +137,9 @@ static void reap_chunks(store *s, uint32_t index)
 void reap_process(store *s, uint32_t index)
 {
     process *p = process_of(s, index);
+    (void)mutex_lock_robust(&s->control->reaping); /* two dead processes may name one extent: one after the other */
     end_intents(s, index);
+    pthread_mutex_unlock(&s->control->reaping);
     uint64_t high = load_seq(&s->control->slots_high);
     is_reaping = true;
     for (uint64_t i = 0; i < high; i++) reap_slot(s, &s->slots[i], index);
@@ -174,6 +176,7 @@ uint32_t reap_dead(store *s)
 
 manta_status store_tick(store *s, uint32_t *out_reaped)
 {
+    ends_retry(s);
     uint32_t n = reap_dead(s);
     int dead = 0;
     if (out_reaped) *out_reaped = n;

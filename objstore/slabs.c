@@ -150,7 +150,7 @@ static void free_slab(store *s, slab *b)
     in->sequence = 0;
     store_seq(&in->offset, (uint64_t)g * SLAB_GRANULE + 1);
     store_seq(&b->state, SLAB_NONE);
-    (void)extent_release(s, (uint64_t)g * SLAB_GRANULE, 0);
+    if (extent_release(s, (uint64_t)g * SLAB_GRANULE, 0)) store_seq(&b->state, SLAB_ACTIVE); /* still ours: another time */
     intent_drop(s, in);
 }
 

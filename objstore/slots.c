@@ -165,6 +165,8 @@ manta_status local_release(store *s, slot *x, uint64_t sequence)
     pthread_mutex_lock(shard_of(s, x));
     bool last = false, ok = take_from_more(refs) || (last = load_relaxed(refs) == 1);
     if (last) {
+        store_release(&s->local[slot_index(s, x)].pins, 0); /* of an object that was never sealed */
+        atomic_fetch_and_explicit(&x->pins, ~s->bit, memory_order_seq_cst);
         store_release(refs, 0);
         unheld = (atomic_fetch_and_explicit(&x->holders, ~s->bit, memory_order_seq_cst) & ~s->bit) == 0;
     }

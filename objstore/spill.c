@@ -83,7 +83,12 @@ manta_status spill_copy(store *s, uint64_t sequence, const spilled_record *old, 
 
 static void finish_out(store *s, slot *x)
 {
-    slot_free_room(s, x);
+    if (slot_free_room(s, x)) { /* its bytes are still there, and the copy on disk is good */
+        flags_clear(x, SLOT_LEAVING);
+        slot_set_state(s, x, STORE_SEALED);
+        store_seq(&x->pins, 0);
+        return;
+    }
     store_seq(&x->offset, NO_OFFSET);
     flags_clear(x, SLOT_CELL | SLOT_LEAVING);
     slot_set_state(s, x, STORE_SPILLED);
@@ -129,7 +134,7 @@ void spill_recover(store *s, slot *x)
         store_seq(&x->pins, 0);
         return;
     }
-    slot_free_room(s, x);
+    (void)slot_free_room(s, x);
     store_seq(&x->offset, NO_OFFSET);
     flags_clear(x, SLOT_CELL);
     slot_set_state(s, x, STORE_SPILLED);
@@ -286,6 +291,7 @@ manta_status room_make(store *s, uint64_t bytes, uint64_t deadline_ns)
     control *c = s->control;
     manta_status why;
     uint64_t before = load_seq(&c->used_bytes);
+    ends_retry(s);
     if (reap_dead(s)) return MANTA_OK;
     slab_trim(s, true);
     if (load_seq(&c->used_bytes) < before || evict(s, bytes, &why)) return MANTA_OK;
@@ -392,7 +398,7 @@ manta_status spill_restore(store *s, slot *x, uint64_t sequence)
         status = read_back(s, x, sequence);
     }
     if (status) {
-        slot_free_room(s, x);
+        (void)slot_free_room(s, x);
         store_seq(&x->offset, NO_OFFSET);
         flags_clear(x, SLOT_CELL);
         slot_set_state(s, x, STORE_SPILLED);

@@ -203,29 +203,49 @@ manta_status spilled_forget(store *s, uint64_t sequence)
 
 typedef bool (*raw_visit)(uint64_t key, const void *value, const void *visit, void *context);
 
-static manta_status walk(store *s, MDB_dbi table, size_t size, raw_visit each, const void *visit, void *context)
+enum { BATCH = 64, VALUE_BYTES = 64 };
+typedef struct batch {
+    uint64_t keys[BATCH];
+    unsigned char values[BATCH][VALUE_BYTES] __attribute__((aligned(8)));
+    int count;
+} batch;
+
+static int read_batch(MDB_txn *t, MDB_dbi table, size_t size, uint64_t from, batch *b)
 {
-    MDB_txn *t;
-    MDB_cursor *c = NULL;
-    MDB_val k, v;
-    uint64_t key;
-    unsigned char value[64] __attribute__((aligned(8)));
-    int e = mdb_txn_begin(s->env, NULL, MDB_RDONLY, &t);
-    if (e) return index_fail(s, "walk", e);
-    e = mdb_cursor_open(t, table, &c);
-    if (!e) e = mdb_cursor_get(c, &k, &v, MDB_FIRST);
-    for (; !e; e = mdb_cursor_get(c, &k, &v, MDB_NEXT)) {
+    MDB_cursor *c;
+    MDB_val k = val(&from, 8), v;
+    int e = mdb_cursor_open(t, table, &c);
+    if (e) return e;
+    e = mdb_cursor_get(c, &k, &v, MDB_SET_RANGE);
+    for (b->count = 0; !e && b->count < BATCH; e = mdb_cursor_get(c, &k, &v, MDB_NEXT)) {
         if (k.mv_size != 8 || v.mv_size != size) {
             e = MDB_CORRUPTED;
             break;
         }
-        memcpy(&key, k.mv_data, 8);
-        memcpy(value, v.mv_data, size);
-        if (!each(key, value, visit, context)) break;
+        memcpy(&b->keys[b->count], k.mv_data, 8);
+        memcpy(b->values[b->count++], v.mv_data, size);
     }
-    if (c) mdb_cursor_close(c);
-    mdb_txn_abort(t);
-    return e && e != MDB_NOTFOUND ? index_fail(s, "walk", e) : MANTA_OK;
+    mdb_cursor_close(c);
+    return e == MDB_NOTFOUND ? 0 : e;
+}
+
+/* A transaction for each batch, and none while a visitor works: a reader that takes its time would keep LMDB from using its pages again. */
+static manta_status walk(store *s, MDB_dbi table, size_t size, raw_visit each, const void *visit, void *context)
+{
+    batch b;
+    uint64_t from = 0;
+    do {
+        MDB_txn *t;
+        int e = mdb_txn_begin(s->env, NULL, MDB_RDONLY, &t);
+        if (e) return index_fail(s, "walk", e);
+        e = read_batch(t, table, size, from, &b);
+        mdb_txn_abort(t);
+        if (e) return index_fail(s, "walk", e);
+        for (int i = 0; i < b.count; i++)
+            if (!each(b.keys[i], b.values[i], visit, context)) return MANTA_OK;
+        if (b.count) from = b.keys[b.count - 1] + 1;
+    } while (b.count == BATCH);
+    return MANTA_OK;
 }
 
 static bool each_spilled(uint64_t key, const void *value, const void *visit, void *context)

@@ -15,6 +15,7 @@
 
 static _Thread_local char error_text[1024];
 static _Thread_local const char *site_of_thread;
+static _Thread_local bool must_not_wait;
 static const unsigned char no_bytes[64] __attribute__((aligned(64)));
 
 const char *store_error(void) { return error_text; }
@@ -29,6 +30,7 @@ manta_status store_fail_(manta_status status, const char *format, ...)
 }
 
 void store_site(const char *site) { site_of_thread = site; }
+void store_no_wait(bool on) { must_not_wait = on; }
 
 /* ---- ids ---- */
 
@@ -48,12 +50,38 @@ static manta_status gone(store_id id)
 
 /* ---- freeing ---- */
 
-void slot_free_room(store *s, slot *x)
+manta_status slot_free_room(store *s, slot *x)
 {
     uint64_t offset = load_seq(&x->offset);
-    if (offset == NO_OFFSET) return;
-    if (flags_of(x) & SLOT_CELL) cell_free(s, offset, slot_index(s, x));
-    else (void)extent_release(s, offset, load_relaxed(&x->sequence));
+    if (offset == NO_OFFSET) return MANTA_OK;
+    if (!(flags_of(x) & SLOT_CELL)) return extent_release(s, offset, load_relaxed(&x->sequence));
+    cell_free(s, offset, slot_index(s, x));
+    return MANTA_OK;
+}
+
+/* The index is full: the object stays DYING, in this process's name, until there is room. One too many stays until the process ends. */
+static void end_later(store *s, slot *x)
+{
+    pthread_mutex_lock(&s->watch_lock);
+    uint32_t n = load_relaxed(&s->n_unfinished);
+    if (n < sizeof s->unfinished / sizeof *s->unfinished) {
+        s->unfinished[n] = slot_index(s, x);
+        store_relaxed(&s->n_unfinished, n + 1);
+    }
+    pthread_mutex_unlock(&s->watch_lock);
+}
+
+void ends_retry(store *s)
+{
+    for (uint32_t left = load_relaxed(&s->n_unfinished); left; left--) {
+        pthread_mutex_lock(&s->watch_lock);
+        uint32_t n = load_relaxed(&s->n_unfinished), i = n ? s->unfinished[n - 1] : 0;
+        if (n) store_relaxed(&s->n_unfinished, n - 1);
+        pthread_mutex_unlock(&s->watch_lock);
+        if (!n) return;
+        store_relaxed(&s->slots[i].pins, 0); /* closed by the first try */
+        slot_end(s, &s->slots[i]);
+    }
 }
 
 bool pins_close(store *s, slot *x)
@@ -68,7 +96,10 @@ void slot_end(store *s, slot *x)
     slot_set_state(s, x, STORE_DYING);
     if (flags_of(x) & SLOT_COUNTED) inside_drop(s, x);
     if (x->file_id) (void)spilled_forget(s, load_relaxed(&x->sequence));
-    slot_free_room(s, x);
+    if (slot_free_room(s, x)) {
+        end_later(s, x);
+        return;
+    }
     slot_give_back(s, x);
     count_up(&my_process(s)->frees, 1);
     room_freed(s);
@@ -120,7 +151,7 @@ manta_status slot_place(store *s, slot *x, uint64_t bytes, bool may_wait)
     uint64_t deadline = 0;
     for (;;) {
         manta_status status = bytes <= CELL_MAX ? place_cell(s, x, bytes) : place_extent(s, x, bytes);
-        if (status != MANTA_ESTOREFULL || !may_wait) return status;
+        if (status != MANTA_ESTOREFULL || !may_wait || must_not_wait) return status;
         if (!deadline) deadline = os_monotonic_ns() + s->full_wait_ns;
         if ((status = room_make(s, bytes, deadline))) return status;
     }

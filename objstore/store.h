@@ -70,6 +70,9 @@ manta_status store_seal(store *s, store_id id, const store_id *refs);
 manta_status store_abort(store *s, store_id id);                                        /* instead of seal: the object is gone */
 manta_status store_put(store *s, const void *data, uint64_t size_bytes, store_id *out); /* create, copy, seal */
 
+/* While on, this thread's functions do not wait for room: MANTA_ESTOREFULL at once. */
+void store_no_wait(bool on);
+
 /* An object whose bytes will come; one reference. Readers can wait for it. */
 manta_status store_promise(store *s, store_id *out);
 /* Ends a promise with bytes, copied; is_error: they describe why there is no object, and store_pin answers MANTA_EFAILED with a view of them. MANTA_ESTALE: gone or ended. */

@@ -10,22 +10,37 @@
 struct held_ref {
     struct held_ref *next;
     manta_ref ref;
+    bool is_pin; /* of a view; else a count */
 };
 
 const object_ops *the_objects = &object_local_table;
 
-manta_status objects_start(void) { return the_objects->start(); }
+/* In deterministic mode nothing may depend on other threads or processes. */
+manta_status objects_start(const manta_config *config)
+{
+    the_objects = config->store && !config->seed ? &object_store_table : &object_local_table;
+    return the_objects->start(config);
+}
 
 void objects_stop(void) { the_objects->stop(); }
 
 /* ---- scopes ---- */
 
-/* Takes over one count. */
-static bool scope_hold(activation *act, manta_ref ref)
+static void give_up(worker *w, manta_ref ref, bool is_pin)
+{
+    if (is_pin) the_objects->unpin(w, ref);
+    else (void)the_objects->count(w, ref, -1, false);
+}
+
+/* Takes over one count, or one pin. False: no memory, and it is given up. */
+static bool scope_hold(activation *act, manta_ref ref, bool is_pin)
 {
     struct held_ref *h = base_alloc(sizeof *h);
-    if (!h) return false;
-    *h = (struct held_ref){act->refs, ref};
+    if (!h) {
+        give_up(worker_self(), ref, is_pin);
+        return false;
+    }
+    *h = (struct held_ref){act->refs, ref, is_pin};
     act->refs = h;
     act->dirty = 1;
     return true;
@@ -37,24 +52,44 @@ void scope_release_refs_until(activation *act, struct held_ref *outer)
     while (act->refs && act->refs != outer) {
         struct held_ref *h = act->refs;
         act->refs = h->next;
-        (void)the_objects->count(w, h->ref, -1, false);
+        give_up(w, h->ref, h->is_pin);
         base_free(h);
     }
 }
 
 void scope_release_refs(activation *act) { scope_release_refs_until(act, NULL); }
 
+static bool is_ref(const struct held_ref *h, manta_ref ref, bool is_pin)
+{
+    return h->is_pin == is_pin && h->ref.id[0] == ref.id[0] && h->ref.id[1] == ref.id[1];
+}
+
+/* Takes one count or pin of ref out of the scope, and gives it up. */
+static bool scope_remove(activation *act, manta_ref ref, bool is_pin)
+{
+    struct held_ref **link = &act->refs;
+    while (*link && !is_ref(*link, ref, is_pin)) link = &(*link)->next;
+    struct held_ref *h = *link;
+    if (!h) return false;
+    *link = h->next;
+    give_up(worker_self(), ref, is_pin);
+    base_free(h);
+    return true;
+}
+
+static bool scope_has(const activation *act, manta_ref ref)
+{
+    const struct held_ref *h = act->refs;
+    while (h && !is_ref(h, ref, false)) h = h->next;
+    return h != NULL;
+}
+
+/* The scope's last count of an object takes its views along. */
 static bool scope_let_go(activation *act, manta_ref ref)
 {
-    for (struct held_ref **link = &act->refs; *link; link = &(*link)->next) {
-        struct held_ref *h = *link;
-        if (h->ref.id[0] != ref.id[0] || h->ref.id[1] != ref.id[1]) continue;
-        *link = h->next;
-        (void)the_objects->count(worker_self(), ref, -1, false);
-        base_free(h);
-        return true;
-    }
-    return false;
+    if (!scope_remove(act, ref, false)) return false;
+    while (!scope_has(act, ref) && scope_remove(act, ref, true)) continue;
+    return true;
 }
 
 /* ---- refs in messages ---- */
@@ -86,8 +121,7 @@ static void hold_one(manta_ref *ref, manta_object *view, void *context)
 {
     (void)view;
     arrival *a = context;
-    if (!ref->id[0] || scope_hold(a->act, *ref)) return;
-    (void)the_objects->count(worker_self(), *ref, -1, false);
+    if (!ref->id[0] || scope_hold(a->act, *ref, false)) return;
     a->status = error_set(MANTA_ENOMEM, "no memory for a ref");
 }
 
@@ -114,35 +148,74 @@ void arguments_arrived(const manta_method *method, void *arguments, activation *
 
 /* ---- the public side ---- */
 
-static manta_status cannot_put(manta_status status, size_t size_bytes)
-{
-    size_t objects;
-    uint64_t bytes;
-    the_objects->usage(&objects, &bytes);
-    if (status == MANTA_ESTOREFULL)
-        return error_set(status, "manta_put: no room for %zu bytes: %zu objects hold %llu bytes (MANTA_OBJECT_BYTES)", size_bytes, objects,
-            (unsigned long long)bytes);
-    return error_set(status, "manta_put: no memory for %zu bytes", size_bytes);
-}
-
 static manta_status give_to_scope(activation *act, manta_ref ref, manta_ref *out_ref, const char *what)
 {
-    if (!scope_hold(act, ref)) {
-        (void)the_objects->count(worker_self(), ref, -1, false);
-        return error_set(MANTA_ENOMEM, "%s: no memory", what);
-    }
+    if (!scope_hold(act, ref, false)) return error_set(MANTA_ENOMEM, "%s: no memory", what);
     *out_ref = ref;
     return MANTA_OK;
 }
 
-manta_status manta_put(const void *data, size_t size_bytes, manta_ref *out_ref)
+/* The scope of who calls; NULL after error_set. */
+static activation *in_system(const char *what)
 {
     activation *act = activation_self();
-    if (!act || load_relaxed(&the_runtime.running) != 1) return error_set(MANTA_ESHUTDOWN, "manta_put: no system runs");
+    if (act && load_relaxed(&the_runtime.running) == 1) return act;
+    error_set(MANTA_ESHUTDOWN, "%s: no system runs", what);
+    return NULL;
+}
+
+manta_status manta_put_with(const void *data, size_t size_bytes, const manta_ref *inside, size_t n_inside, manta_ref *out_ref)
+{
+    enum { INSIDE_LIMIT = 1 << 24 };
+    activation *act = in_system("manta_put");
+    if (!act) return MANTA_ESHUTDOWN;
     if (!data && size_bytes) return error_set(MANTA_EINVAL, "manta_put: no data for %zu bytes", size_bytes);
+    if (n_inside > INSIDE_LIMIT || (n_inside && !inside))
+        return error_set(MANTA_EINVAL, "manta_put: %zu refs inside (at most %d)", n_inside, INSIDE_LIMIT);
     manta_ref ref;
-    manta_status status = the_objects->create(data, size_bytes, false, &ref);
-    return status ? cannot_put(status, size_bytes) : give_to_scope(act, ref, out_ref, "manta_put");
+    manta_status status = the_objects->put(data, size_bytes, (object_refs){inside, (uint32_t)n_inside}, &ref);
+    return status ? status : give_to_scope(act, ref, out_ref, "manta_put");
+}
+
+manta_status manta_put(const void *data, size_t size_bytes, manta_ref *out_ref)
+{
+    return manta_put_with(data, size_bytes, NULL, 0, out_ref);
+}
+
+manta_status manta_create(size_t size_bytes, manta_ref *out_ref, void **out_data)
+{
+    activation *act = in_system("manta_create");
+    if (!act) return MANTA_ESHUTDOWN;
+    manta_ref ref;
+    void *data;
+    manta_status status = the_objects->create(size_bytes, &ref, &data);
+    if (!status && !(status = give_to_scope(act, ref, out_ref, "manta_create"))) *out_data = data;
+    return status;
+}
+
+manta_status manta_seal(manta_ref ref)
+{
+    if (the_objects->seal(worker_self(), ref) == MANTA_OK) return MANTA_OK;
+    return error_set(MANTA_ESTALE, "manta_seal: the object is not being filled (any more)");
+}
+
+/* An aborted object's count went with it. */
+static void scope_forget(activation *act, manta_ref ref)
+{
+    struct held_ref **link = &act->refs;
+    while (*link && !is_ref(*link, ref, false)) link = &(*link)->next;
+    struct held_ref *h = *link;
+    if (!h) return;
+    *link = h->next;
+    base_free(h);
+}
+
+manta_status manta_abort(manta_ref ref)
+{
+    activation *act = activation_self();
+    if (the_objects->abort(worker_self(), ref)) return error_set(MANTA_ESTALE, "manta_abort: the object is not being filled (any more)");
+    if (act) scope_forget(act, ref);
+    return MANTA_OK;
 }
 
 /* Waits until the object is there; MANTA_OK also for one that failed. */
@@ -166,16 +239,50 @@ static manta_status wait_ready(manta_ref ref, uint64_t deadline_ns)
 
 static uint64_t deadline_of(uint64_t timeout_ms) { return timeout_ms == MANTA_FOREVER ? OS_FOREVER : deadline_after_ms(timeout_ms); }
 
-manta_status manta_object_get(manta_ref ref, uint64_t timeout_ms, manta_object *out_view)
+static manta_status look(manta_ref ref, manta_object *out_view, manta_error **out_error)
+{
+    activation *act = activation_self();
+    bool blocks = act && act->actor && the_objects->may_wait(ref);
+    if (blocks) manta_blocking_begin();
+    manta_status status = the_objects->view(ref, out_view, out_error);
+    if (blocks) manta_blocking_end();
+    return status;
+}
+
+static manta_status get_pinned(manta_ref ref, uint64_t timeout_ms, manta_object *out_view)
 {
     manta_error *error = NULL;
-    manta_status status = the_objects->view(ref, out_view, &error);
-    if (status == MANTA_ENOTREADY && !(status = wait_ready(ref, deadline_of(timeout_ms))))
-        status = the_objects->view(ref, out_view, &error);
+    manta_status status = look(ref, out_view, &error);
+    if (status == MANTA_ENOTREADY && !(status = wait_ready(ref, deadline_of(timeout_ms)))) status = look(ref, out_view, &error);
     if (status == MANTA_OK) return MANTA_OK;
     if (status == MANTA_EFAILED && error) return error_set_last(error);
+    if (status == MANTA_EIO || status == MANTA_ESTOREFULL) return status; /* said already */
     return error_set(
         status, "manta_object_get: %s", status == MANTA_ESTALE ? "the object is gone or never was" : manta_status_text(status));
+}
+
+manta_status manta_object_get(manta_ref ref, uint64_t timeout_ms, manta_object *out_view)
+{
+    manta_object view;
+    activation *act = in_system("manta_object_get");
+    manta_status status = act ? get_pinned(ref, timeout_ms, &view) : MANTA_ESHUTDOWN;
+    if (status) return status;
+    if (!scope_hold(act, ref, true)) return error_set(MANTA_ENOMEM, "manta_object_get: no memory");
+    *out_view = view;
+    return MANTA_OK;
+}
+
+manta_status manta_get_copy(manta_ref ref, uint64_t timeout_ms, void *out, size_t room_bytes, size_t *out_size)
+{
+    manta_object view;
+    manta_status status = in_system("manta_get_copy") ? get_pinned(ref, timeout_ms, &view) : MANTA_ESHUTDOWN;
+    if (status) return status;
+    if (view.size <= room_bytes && view.size) memcpy(out, view.data, view.size);
+    else if (view.size)
+        status = error_set(MANTA_ETOOLONG, "manta_get_copy: the object has %zu bytes, there is room for %zu", view.size, room_bytes);
+    if (out_size) *out_size = view.size;
+    the_objects->unpin(worker_self(), ref);
+    return status;
 }
 
 bool manta_object_contains(manta_ref ref) { return the_objects->view(ref, NULL, NULL) == MANTA_OK; }
@@ -246,22 +353,53 @@ typedef struct answer {
     manta_ref ref;
 } answer;
 
+typedef struct gathered {
+    manta_ref *items;
+    uint32_t count, room;
+} gathered;
+
+static void gather(manta_ref *ref, manta_object *view, void *context)
+{
+    (void)view;
+    gathered *g = context;
+    if (ref->id[0] && g->count < g->room) g->items[g->count] = *ref;
+    g->count += ref->id[0] != 0;
+}
+
+/* The refs inside a value; NULL and a count that is not 0: no memory. */
+static object_refs refs_of(const manta_method *method, const void *value)
+{
+    gathered g = {NULL, 0, 0};
+    if (!method || !method->result.refs) return (object_refs){NULL, 0};
+    method->result.refs((void *)(uintptr_t)value, gather, &g);
+    if (g.count && (g.items = base_alloc(g.count * sizeof *g.items))) {
+        g.room = g.count;
+        g.count = 0;
+        method->result.refs((void *)(uintptr_t)value, gather, &g);
+    }
+    return (object_refs){g.items, g.count};
+}
+
 static void store_value(worker *w, manta_ref ref, const manta_method *method, const void *value)
 {
     manta_writer writer;
     manta_writer_init_growing(&writer);
+    object_refs inside = refs_of(method, value);
+    bool failed = inside.count && !inside.items;
     if (method && method->result.pack && !method->is_generator) method->result.pack(&writer, value);
     else manta_pack_nil(&writer);
-    if (writer.status) the_objects->complete(w, ref, NULL, 0, error_new(writer.status, NULL, "the result cannot be packed"));
-    else the_objects->complete(w, ref, writer.start, manta_writer_size(&writer), NULL);
+    failed = failed || writer.status;
+    the_objects->complete(w, ref, failed ? NULL : writer.start, failed ? 0 : manta_writer_size(&writer),
+        failed ? (object_refs){NULL, 0} : inside, failed ? error_new(MANTA_ENOMEM, NULL, "the result cannot be packed") : NULL);
     manta_writer_fini(&writer);
+    base_free((void *)(uintptr_t)inside.items);
 }
 
 static void answered(worker *w, wait_node *node)
 {
     answer *a = (answer *)(void *)node;
     future *f = a->future;
-    if (f->kind == VALUE_ERROR) the_objects->complete(w, a->ref, NULL, 0, error_copy(f->error));
+    if (f->kind == VALUE_ERROR) the_objects->complete(w, a->ref, NULL, 0, (object_refs){NULL, 0}, error_copy(f->error));
     else store_value(w, a->ref, f->method, f->kind == VALUE_BLOCK ? f->large.memory->bytes : f->bytes);
     (void)the_objects->count(w, a->ref, -1, false);
     value_discard(f);
@@ -275,7 +413,7 @@ manta_status manta_future_to_ref(manta_future handle, manta_ref *out_ref)
     future *f = future_find(handle);
     if (!f) return error_set(MANTA_ESTALE, "manta_future_to_ref: the future was already consumed or released");
     answer *a = base_alloc(sizeof *a);
-    manta_status status = a ? the_objects->create(NULL, 0, true, &a->ref) : MANTA_ENOMEM;
+    manta_status status = a ? the_objects->promise(&a->ref) : MANTA_ENOMEM;
     if (!status) status = give_to_scope(activation_of(w), a->ref, out_ref, "manta_future_to_ref");
     if (status) {
         base_free(a);

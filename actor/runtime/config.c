@@ -26,7 +26,21 @@ static const setting settings[] = {
     SETTING(trace, 0, 2, 0),
     SETTING(trace_events, 0, 1 << 24, 65536),
     SETTING(stash_limit, 0, UINT32_MAX, 1024),
+    SETTING(object_bytes, 0, 1ull << 46, 0),
+    SETTING(spill_bytes, 0, 1ull << 50, 0),
 };
+typedef struct text_setting {
+    const char *name, *variable;
+    size_t offset;
+} text_setting;
+static const text_setting texts[] = {
+    {"store", "MANTA_STORE", offsetof(manta_config, store)}, {"spill", "MANTA_SPILL", offsetof(manta_config, spill)}};
+enum { N_TEXTS = sizeof texts / sizeof texts[0] };
+
+static const char **text_field(const manta_config *c, const text_setting *t)
+{
+    return (const char **)(void *)((unsigned char *)(uintptr_t)c + t->offset);
+}
 enum { N_SETTINGS = sizeof settings / sizeof settings[0] };
 
 static uint64_t read_field(const manta_config *c, const setting *s)
@@ -67,6 +81,10 @@ static bool from_environment(manta_config *out, char *error, size_t error_bytes)
         const char *text = getenv(name);
         if (text && !parse(&settings[i], name, text, out, error, error_bytes)) return false;
     }
+    for (int i = 0; i < N_TEXTS; i++) {
+        const char *text = getenv(texts[i].variable);
+        if (text && *text) *text_field(out, &texts[i]) = text;
+    }
     return true;
 }
 
@@ -83,9 +101,13 @@ static bool take_argument(const char *argument, manta_config *out, char *error, 
         const char *value = argument_value(rest, settings[i].name);
         if (value) return parse(&settings[i], argument, value, out, error, error_bytes);
     }
+    for (int i = 0; i < N_TEXTS; i++) {
+        const char *value = argument_value(rest, texts[i].name);
+        if (value && *value) return *text_field(out, &texts[i]) = value, true;
+    }
     snprintf(error, error_bytes,
         "%s: no such setting; there are --manta-workers, -seed, -stack-bytes, -max-actors, -stop-timeout-ms, -stuck-after-ms, -trace, "
-        "-trace-events and -stash-limit, each with =NUMBER",
+        "-trace-events, -stash-limit, -object-bytes and -spill-bytes, each with =NUMBER, and --manta-store and -spill with =DIRECTORY",
         argument);
     return false;
 }
@@ -121,6 +143,8 @@ static bool from_given(const manta_config *given, manta_config *out, char *error
         }
         if (value) write_field(out, &settings[i], value);
     }
+    for (int i = 0; i < N_TEXTS; i++)
+        if (*text_field(given, &texts[i])) *text_field(out, &texts[i]) = *text_field(given, &texts[i]);
     out->on_report = given->on_report;
     out->report_context = given->report_context;
     return true;

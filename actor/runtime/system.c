@@ -147,7 +147,8 @@ static manta_t *start_locked(const manta_config *given, int *argc, char ***argv)
     the_runtime.seed = c.seed;
     store_relaxed(&the_runtime.stuck_ms, c.stuck_after_ms);
     the_runtime.trace_level = c.trace;
-    if (!pools_init(&c) || objects_start()) return fail_start("no memory for the pools");
+    if (!pools_init(&c)) return fail_start("no memory for the pools");
+    if (objects_start(&the_runtime.config)) return fail_start(manta_last_error()->message);
     if (start_pool(&c)) {
         objects_stop();
         return fail_start("no memory or no threads for the workers");

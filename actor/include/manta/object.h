@@ -2,7 +2,7 @@
  * Immutable objects: bytes with an id and counted references.
  *
  * A ref obtained in a handler lives until the handler returns, unless it is retained; refs inside messages keep their object alive on the way. A view (data, size)
- * is valid as long as the ref is held. The store behind these functions is exchangeable; the one of a single process is a table in memory.
+ * is valid until the scope ends in which it was obtained. Behind these functions is a table in this process, or a store that the processes of a machine share (manta_config.store).
  */
 #ifndef MANTA_OBJECT_H
 #define MANTA_OBJECT_H
@@ -13,21 +13,33 @@
 extern "C" {
 #endif
 
-/* Copies the bytes into a new object. *out_ref belongs to the scope. MANTA_ENOMEM, MANTA_ESTOREFULL. size_bytes may be 0. */
+/* Copies the bytes into a new object. *out_ref belongs to the scope. MANTA_ENOMEM, MANTA_ESTOREFULL (after a wait for room, in a store), MANTA_ELIMIT. size_bytes may be 0. */
 MANTA_EXPORT manta_status manta_put(const void *data, size_t size_bytes, manta_ref *out_ref);
+/* The same for bytes that name other objects: those live at least as long as this one. The caller holds them. MANTA_ESTALE: one of them is gone. */
+MANTA_EXPORT manta_status manta_put_with(const void *data, size_t size_bytes, const manta_ref *inside, size_t n_inside, manta_ref *out_ref);
 
-/* Waits for the object and gives a view of its bytes without a copy. An object that stands for a failed call gives that call's error. MANTA_ETIMEDOUT, MANTA_ESTALE. */
+/* An object to be filled in place, without a copy: *out_data is size_bytes writable bytes, 64-byte aligned, until manta_seal or manta_abort. Nobody reads it before it is
+ * sealed; a scope that ends before takes it back. Errors as manta_put. */
+MANTA_EXPORT manta_status manta_create(size_t size_bytes, manta_ref *out_ref, void **out_data);
+MANTA_EXPORT manta_status manta_seal(manta_ref ref);  /* MANTA_ESTALE: it is not being filled */
+MANTA_EXPORT manta_status manta_abort(manta_ref ref); /* the object is gone; likewise */
+
+/* Waits for the object and gives a view of its bytes without a copy, valid until the scope ends: that long it is kept in memory. An object that stands for a failed call gives
+ * that call's error. MANTA_ETIMEDOUT, MANTA_ESTALE, MANTA_EIO (its bytes on disk are damaged), MANTA_ESTOREFULL (no room to read it back from disk). */
 MANTA_EXPORT manta_status manta_object_get(manta_ref ref, uint64_t timeout_ms, manta_object *out_view);
+/* Copies it instead. *out_size (may be NULL): its size; MANTA_ETOOLONG when that is more than room_bytes. */
+MANTA_EXPORT manta_status manta_get_copy(manta_ref ref, uint64_t timeout_ms, void *out, size_t room_bytes, size_t *out_size);
 
 /* Waits until `needed` of the objects are there. See manta_wait for futures. */
 MANTA_EXPORT manta_status manta_object_wait(const manta_ref *refs, size_t count, size_t needed, uint64_t timeout_ms, bool *out_ready);
 
 /* Keeps the ref beyond the scope; each retain wants one release. MANTA_ESTALE when the object is gone. */
 MANTA_EXPORT manta_status manta_retain(manta_ref ref);
-/* Gives one retained reference back; the last one frees the object. MANTA_ESTALE: released more often than retained (nothing happens). */
+/* Gives one retained reference back, or else one of the scope's, whose views of the object end with its last one. The last reference frees the object. MANTA_ESTALE: released more often than retained (nothing happens). */
 MANTA_EXPORT manta_status manta_release(manta_ref ref);
 
 MANTA_EXPORT bool manta_object_contains(manta_ref ref); /* the object is here and complete */
+static inline bool manta_contains(manta_ref ref) { return manta_object_contains(ref); }
 
 /* A ref that stands for a call's answer: consumes the future; the object's bytes are the result as MessagePack. It can be passed on before the answer is there. */
 MANTA_EXPORT manta_status manta_future_to_ref(manta_future future, manta_ref *out_ref);

@@ -26,6 +26,11 @@ typedef struct manta_config {
     uint32_t trace;           /* 0: off, 1: lifecycle and waits, 2: every message */
     uint32_t trace_events;    /* kept per worker; 0: 65536 */
     uint32_t stash_limit;     /* messages per actor; 0: 1024 */
+    uint64_t object_bytes;    /* room for immutable objects; 0: 4 GiB in memory of this process, 1 GiB in a store */
+    uint64_t spill_bytes;     /* most bytes of objects on disk; 0: what the disk has */
+    const char *
+        store; /* directory on tmpfs of the store that processes share; "private": one of this process alone; NULL: a table in this process */
+    const char *spill;                                  /* directory on disk that a store moves objects to when it is full; NULL: none */
     void (*on_report)(const char *line, void *context); /* stuck handlers, wait cycles, lost failures; NULL: standard error */
     void *report_context;
 } manta_config;

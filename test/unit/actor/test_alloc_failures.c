@@ -51,7 +51,7 @@ static void run(uint32_t workers, uint64_t seed)
         if (!ok) fprintf(stderr, "wrong outcome with allocation %" PRIu64 " failing\n", n);
         EXPECT(ok);
     }
-    EXPECT(n > 10);
+    EXPECT(n > 3);
     EXPECT(n < most);
     EXPECT(round_of_everything(large, LARGE));
     EXPECT_EQ(manta_shutdown(m), MANTA_OK);
