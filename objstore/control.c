@@ -462,7 +462,7 @@ void store_close(store *s)
     if (!s->inspect) {
         store_seq(&s->stopping, 1);
         if (s->has_prefault_thread) pthread_join(s->prefault_thread, NULL);
-        watch_stop(s);
+        store_unwatch_all(s);
         spill_stop(s);
         slab_trim(s, true);
         reap_process(s, s->me);

@@ -60,7 +60,7 @@ struct store {
     _Atomic uint32_t n_watchers;
     pthread_t watch_thread, prefault_thread, spill_thread;
     bool has_watch_thread, has_prefault_thread, has_spill_thread, call_sites;
-    _Atomic uint32_t stopping, spill_wanted;
+    _Atomic uint32_t stopping, watch_ends, spill_wanted;
     spill_file *file; /* that this process appends to; under control->evicting */
     int spill_lock_fd;
     store *next; /* open stores of this process */
@@ -163,7 +163,6 @@ void local_unpin(store *s, slot *x);
 void slot_set_state(store *s, slot *x, store_state state); /* and wakes who waits */
 manta_status slot_sleep(store *s, slot *x, store_state while_state, uint64_t timeout_ns);
 void room_freed(store *s);
-void watch_stop(store *s);
 
 /* ---- spill.c ---- */
 manta_status room_make(store *s, uint64_t bytes, uint64_t deadline_ns); /* after MANTA_ESTOREFULL: OK means try again */

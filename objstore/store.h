@@ -98,6 +98,7 @@ manta_status store_wait(store *s, store_id id, uint64_t timeout_ns);
 /* Calls done(context, id) once, when store_wait would return, from some thread or at once. MANTA_ENOMEM: it will not be called. */
 manta_status store_watch(store *s, store_id id, void (*done)(void *context, store_id id), void *context);
 bool store_unwatch(store *s, store_id id, void *context); /* true: done will not be called */
+void store_unwatch_all(store *s);                         /* afterwards no `done` runs or will run */
 
 /* ---- references ---- */
 manta_status store_hold(store *s, store_id id); /* MANTA_ESTALE: gone */

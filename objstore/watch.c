@@ -116,11 +116,11 @@ static void *watch_run(void *argument)
 {
     store *s = argument;
     process *p = my_process(s);
-    while (!load_seq(&s->stopping)) {
+    while (!load_seq(&s->watch_ends)) {
         uint32_t seen = load_seq(&p->event);
         for (uint32_t b = 0; b < WATCH_BUCKETS; b++) call_ready(s, b);
         bool some = load_seq(&s->n_watchers) > 0;
-        if (load_seq(&s->stopping)) break;
+        if (load_seq(&s->watch_ends)) break;
         if (!os_futex_wait_shared(&p->event, seen, some ? REAP_MS * OS_NS_PER_MS : OS_FOREVER)) (void)reap_dead(s);
     }
     return NULL;
@@ -130,6 +130,7 @@ static void *watch_run(void *argument)
 static bool watch_start(store *s)
 {
     if (s->has_watch_thread) return true;
+    store_seq(&s->watch_ends, 0);
     store_seq(&my_process(s)->watching, 1);
     s->has_watch_thread = os_thread_start(&s->watch_thread, "store-watch", watch_run, s) == 0;
     return s->has_watch_thread;
@@ -178,17 +179,22 @@ bool store_unwatch(store *s, store_id id, void *context)
     return found != NULL;
 }
 
-void watch_stop(store *s)
+void store_unwatch_all(store *s)
 {
     if (s->has_watch_thread) {
+        store_seq(&s->watch_ends, 1);
         add_seq(&my_process(s)->event, 1);
         os_futex_wake_shared(&my_process(s)->event, 1);
         pthread_join(s->watch_thread, NULL);
         store_seq(&my_process(s)->watching, 0);
+        s->has_watch_thread = false;
     }
-    for (uint32_t b = 0; b < WATCH_BUCKETS; b++)
+    for (uint32_t b = 0; b < WATCH_BUCKETS; b++) {
         for (watcher *x = s->watchers[b], *next; x; x = next) {
             next = x->next;
             base_free(x);
         }
+        s->watchers[b] = NULL;
+    }
+    store_seq(&s->n_watchers, 0);
 }

@@ -383,8 +383,10 @@ static void table_usage(size_t *out_objects, uint64_t *out_bytes)
     *out_bytes = load_relaxed(&table.bytes);
 }
 
+static void table_quiet(void) {}
 static void table_unpin(worker *w, manta_ref ref) { (void)table_count(w, ref, -1, false); }
 static bool table_may_wait(manta_ref ref) { return (void)ref, false; }
 
-const object_ops object_local_table = {"local table", table_start, table_stop, table_put, table_promise, table_create, table_seal,
-    table_abort, table_complete, table_view, table_unpin, table_may_wait, table_subscribe, table_unsubscribe, table_count, table_usage};
+const object_ops object_local_table = {"local table", table_start, table_quiet, table_stop, table_put, table_promise, table_create,
+    table_seal, table_abort, table_complete, table_view, table_unpin, table_may_wait, table_subscribe, table_unsubscribe, table_count,
+    table_usage};

@@ -22,6 +22,7 @@ manta_status objects_start(const manta_config *config)
     return the_objects->start(config);
 }
 
+void objects_quiet(void) { the_objects->quiet(); }
 void objects_stop(void) { the_objects->stop(); }
 
 /* ---- scopes ---- */

@@ -17,6 +17,7 @@ typedef struct object_refs { /* objects named inside another; the caller holds t
 typedef struct object_ops {
     const char *name;
     manta_status (*start)(const manta_config *config); /* on failure error_set has the reason */
+    void (*quiet)(void);                               /* afterwards no thread of the store completes futures */
     void (*stop)(void);                                /* frees everything */
     /* A ready object with a copy of the bytes; one count for the caller. May wait for room. On failure error_set has the reason, here and in the next two. */
     manta_status (*put)(const void *data, size_t size_bytes, object_refs inside, manta_ref *out);

@@ -46,6 +46,8 @@ static manta_status table_start(const manta_config *config)
     return status ? no_start(status) : MANTA_OK;
 }
 
+static void table_quiet(void) { store_unwatch_all(the_store); }
+
 static void table_stop(void)
 {
     store_close(the_store);
@@ -247,5 +249,5 @@ static void table_usage(size_t *out_objects, uint64_t *out_bytes)
     base_free(info);
 }
 
-const object_ops object_store_table = {"store", table_start, table_stop, table_put, table_promise, table_create, table_seal, table_abort,
-    table_complete, table_view, table_unpin, table_may_wait, table_subscribe, table_unsubscribe, table_count, table_usage};
+const object_ops object_store_table = {"store", table_start, table_quiet, table_stop, table_put, table_promise, table_create, table_seal,
+    table_abort, table_complete, table_view, table_unpin, table_may_wait, table_subscribe, table_unsubscribe, table_count, table_usage};

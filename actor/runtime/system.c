@@ -246,6 +246,7 @@ static void clean_tables(void)
     names_stop();
     groups_stop();
     topics_stop();
+    objects_quiet();
 }
 
 static manta_status stop_locked(void)

@@ -1,7 +1,7 @@
 # One ctest for each test/<kind>/<module>/test_<subject>.c, fuzz target, example, must-not-compile case and check script.
 set(MANTA_TEST_ENVIRONMENT
     "ASAN_OPTIONS=detect_stack_use_after_return=0:abort_on_error=1"
-    "TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1"
+    "TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1:suppressions=${PROJECT_SOURCE_DIR}/test/check/tsan.supp"
     "UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1")
 if(MANTA_SANITIZE OR MANTA_FUZZ)
   list(APPEND MANTA_TEST_ENVIRONMENT "MANTA_TEST_SCALE=10") # tests divide their loads by it

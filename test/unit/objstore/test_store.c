@@ -1,5 +1,6 @@
 /* One process and its store: sizes, states, references, refs inside objects, promises, limits, misuse. */
 #include <errno.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <sys/wait.h>
 
@@ -85,24 +86,37 @@ TEST(create_seal_abort)
     END_STORE()
 }
 
+static sigjmp_buf after_fault;
+static void on_fault(int signal_number)
+{
+    (void)signal_number;
+    siglongjmp(after_fault, 1);
+}
+
+static bool write_faults(const void *at)
+{
+    struct sigaction before, action = {.sa_handler = on_fault};
+    volatile bool faulted = true;
+    sigaction(SIGSEGV, &action, &before);
+    if (sigsetjmp(after_fault, 1) == 0) {
+        *(volatile char *)(uintptr_t)at = 1;
+        faulted = false;
+    }
+    sigaction(SIGSEGV, &before, NULL);
+    return faulted;
+}
+
 /* A write through a view faults: the object cannot be changed. */
 TEST(views_are_read_only)
 {
+    static char data[1000000];
     WITH_STORE(8 * MIB)
-    for (uint64_t size = 10; size <= 1000000; size *= 100) {
+    for (uint64_t size = 10; size <= sizeof data; size *= 100) {
         store_id id;
         store_view v;
-        EXPECT_EQ(store_put(s, calloc(1, size), size, &id), MANTA_OK);
+        EXPECT_EQ(store_put(s, data, size, &id), MANTA_OK);
         EXPECT_EQ(store_pin(s, id, &v), MANTA_OK);
-        pid_t child = fork();
-        if (child == 0) {
-            signal(SIGSEGV, SIG_DFL);
-            *(volatile char *)(uintptr_t)v.data = 1; /* not mapped in a child at all: the fault is what counts */
-            _exit(0);
-        }
-        int status;
-        EXPECT_EQ(waitpid(child, &status, 0), child);
-        EXPECT(!WIFEXITED(status) || WEXITSTATUS(status) != 0);
+        EXPECT(write_faults(v.data) && write_faults((const char *)v.data + size - 1));
         store_unpin(s, id);
         EXPECT_EQ(store_drop(s, id), MANTA_OK);
     }
@@ -265,7 +279,8 @@ TEST(opening)
     EXPECT_EQ(store_open(&(store_options){.path = p.path, .high_percent = 101}, &other), MANTA_EINVAL);
     EXPECT_EQ(store_open(&(store_options){.path = p.path, .mode = STORE_ATTACH}, &other), MANTA_ENOTFOUND);
     EXPECT_EQ(store_open(&(store_options){.path = "/nowhere/at/all"}, &other), MANTA_ENOTFOUND);
-    EXPECT_EQ(store_open(&(store_options){.path = p.path, .capacity_bytes = 1ull << 45}, &other), MANTA_ESTOREFULL);
+    manta_status huge = store_open(&(store_options){.path = p.path, .capacity_bytes = 1ull << 45}, &other);
+    EXPECT(huge == MANTA_ESTOREFULL || huge == MANTA_ENOMEM);
     EXPECT_EQ(store_open(&(store_options){.path = p.path, .capacity_bytes = 8 * MIB}, &s), MANTA_OK);
     EXPECT_EQ(store_open(&(store_options){.path = p.path}, &other), MANTA_EEXIST);
     pid_t child = fork();
