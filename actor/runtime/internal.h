@@ -115,8 +115,8 @@ void arguments_arrived(const manta_method *method, void *arguments, activation *
 void refs_dropped(const manta_layout *layout, void *value);
 void scope_release_refs(activation *act);
 void scope_release_refs_until(activation *act, struct held_ref *outer); /* the newer ones */
-manta_status objects_start(const manta_config *config); /* error_set says why not */
-void objects_quiet(void); /* its threads let go of futures; before the pool stops */
+manta_status objects_start(const manta_config *config);                 /* error_set says why not */
+void objects_quiet(void);                                               /* its threads let go of futures; before the pool stops */
 void objects_stop(void);
 
 /* ---- trace.c ---- */

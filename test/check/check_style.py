@@ -2,7 +2,7 @@
 """check_style.py ROOT [--write]: sizes of functions and files, and undocumented public prototypes, against test/check/style_ratchet.txt.
 
 Every number in the ratchet file is an allowed maximum, and is meant to go down only. --write lowers those of functions and
-prototypes that the tree has become better than, and never raises one. Function lengths count from the line of the name to the closing brace.
+prototypes that the tree has become better than, and never raises one. Product code and tests have numbers of their own. Function lengths count from the line of the name to the closing brace.
 """
 import os
 import re
@@ -61,21 +61,33 @@ def undocumented(root, path):
     return found
 
 
+def lengths(kind, sizes):
+    """The three numbers of one kind of function (product code, tests), each with the longest of them."""
+    if not sizes:
+        return {f"{kind}_{name}": (0, "") for name in ("median", "90_percent", "max")}
+    longest = "; ".join(f"{where} ({length})" for length, where in reversed(sizes[-8:]))
+    ordered = [length for length, _ in sizes]
+    return {
+        f"{kind}_median": (round(statistics.median(ordered)), longest),
+        f"{kind}_90_percent": (ordered[(len(ordered) * 9 + 9) // 10 - 1], longest),
+        f"{kind}_max": (ordered[-1], longest),
+    }
+
+
 def measure(root):
     """{name: (value, where)}"""
     files = sorted(files_of(root))
     sizes = functions(root, files)
     if not sizes:
         sys.exit(f"no function found in {root}")
-    lengths = [length for length, _ in sizes]
     file_lines = [(len(lines_of(root, path)), path) for path in files]
     headers = [(size, path) for size, path in file_lines if path.endswith(".h")] or [(0, "")]
     missing = [problem for path in files if "/include/manta/" in path for problem in undocumented(root, path)]
-    longest = "; ".join(f"{where} ({length})" for length, where in reversed(sizes[-8:]))
+    product = [size for size in sizes if not size[1].startswith("test/")]
+    tests = [size for size in sizes if size[1].startswith("test/")]
     return {
-        "function_median": (round(statistics.median(lengths)), longest),
-        "function_90_percent": (lengths[(len(lengths) * 9 + 9) // 10 - 1], longest),
-        "function_max": (lengths[-1], longest),
+        **lengths("function", product),
+        **lengths("test", tests),
         "file_lines": max(file_lines),
         "header_lines": max(headers),
         "undocumented_prototypes": (len(missing), "; ".join(missing)),

@@ -10,8 +10,8 @@
 enum { TAG = 16, UNIT = 64, USED = 1, STEP_BITS = 4 };
 
 typedef struct block {
-    uint64_t length; /* | USED */
-    uint64_t before; /* where the block in front begins; 0: none */
+    uint64_t length;         /* | USED */
+    uint64_t before;         /* where the block in front begins; 0: none */
     uint64_t next, previous; /* of the free list */
 } block;
 

@@ -19,9 +19,9 @@
 #include "scheduler/os/os.h"
 #include "scheduler/os/os_file.h"
 
-#define KIB (1ull << 10)
-#define MIB (1ull << 20)
-#define GIB (1ull << 30)
+#define KIB ((uint64_t)1 << 10)
+#define MIB ((uint64_t)1 << 20)
+#define GIB ((uint64_t)1 << 30)
 enum { MAX_TARGETS = 4, MANY = 100000, MAX_OBJECTS = 1 << 20, PATH_BYTES = 512 };
 
 typedef struct settings {
@@ -36,10 +36,10 @@ typedef struct handle { /* of an object; what the words mean is the target's aff
     uint64_t a, b;
 } handle;
 
-typedef enum outcome { DONE, FULL, FAILED } outcome; /* FULL: no room for it now; FAILED: the target has said why on stderr */
+typedef enum outcome { DONE, FULL, FAILED } outcome; /* FULL: no room for it now; FAILED: something is wrong */
 
-typedef struct usage { /* of the files */
-    uint64_t file_bytes; /* given to them */
+typedef struct usage {    /* of the files */
+    uint64_t file_bytes;  /* given to them */
     uint64_t index_bytes; /* of the index that were ever in use */
 } usage;
 
@@ -47,12 +47,13 @@ typedef struct target {
     const char *name;
     bool (*open)(const settings *s, bool first); /* first: no other process has it open. Touches all memory that objects will be in. */
     void (*close)(void);
-    void (*rewind)(void); /* NULL, or: all objects are gone, begin at the same place again */
+    void (*rewind)(
+        uint64_t window); /* NULL, or: all objects are gone; begin at the same place again and use so many bytes of it (0: all) */
     outcome (*put)(const void *data, uint64_t size, handle *out);
     outcome (*create)(uint64_t size, handle *out, void **data);
     outcome (*seal)(handle h);
     outcome (*get)(handle *h, const volatile unsigned char **data); /* NULL: cannot be read, nor timed when released */
-    void (*unget)(handle *h);
+    void (*unget)(handle *h);                                       /* with the handle as get left it */
     outcome (*release)(handle h);
     outcome (*fill)(const void *data, uint64_t size, handle *out, uint64_t n); /* NULL, or: n puts in the fastest way */
     outcome (*clear)(void);                                                    /* NULL, or: all objects away in the fastest way */

@@ -26,6 +26,14 @@ static outcome outcome_of(int error, const char *what)
 
 /* ---- opening ---- */
 
+static int reserve(uint64_t key, uint64_t size, void **data)
+{
+    MDB_val k = {sizeof key, &key}, v = {size, NULL};
+    int e = mdb_put(peer.writer, peer.objects, &k, &v, MDB_RESERVE | MDB_APPEND);
+    *data = v.mv_data;
+    return e;
+}
+
 /* A table per process: so its keys are always the highest, and MDB_APPEND does. */
 static int open_env(uint64_t map_bytes, const char *table)
 {
@@ -43,21 +51,33 @@ static int open_env(uint64_t map_bytes, const char *table)
     return e;
 }
 
+/* Makes values without bytes until there is no more room, for the page tables of their memory, and takes all back. */
+static int touch_all(uint64_t part)
+{
+    void *data;
+    int e = mdb_txn_begin(peer.env, NULL, 0, &peer.writer);
+    if (e) return e;
+    for (uint64_t key = UINT64_MAX - GROUP; !(e = reserve(key, part, &data)) && key < UINT64_MAX; key++) {
+        uintptr_t from = (uintptr_t)data & ~(uintptr_t)(OS_PAGE - 1);
+        if ((e = os_memory_populate((void *)from, part & ~(uint64_t)(OS_PAGE - 1), true))) break;
+    }
+    mdb_txn_abort(peer.writer);
+    return e == MDB_MAP_FULL ? 0 : e;
+}
+
 static bool give_room(uint64_t bytes)
 {
-    int fd = -1;
-    MDB_envinfo info;
-    int error = os_file_open(peer.path, OS_WRITE, &fd);
+    int fd = -1, error = os_file_open(peer.path, OS_WRITE, &fd);
     if (!error) error = os_file_allocate(fd, 0, bytes);
     os_file_close(fd);
-    if (error || mdb_env_info(peer.env, &info) != 0 || !info.me_mapaddr) return complain("%s: %s", peer.path, strerror(error));
-    error = os_memory_populate(info.me_mapaddr, bytes, true);
-    return error ? complain("%s: cannot be populated: %s", peer.path, strerror(error)) : true;
+    if (error) return complain("%s: %s", peer.path, strerror(error));
+    return outcome_of(touch_all(bytes / 64), "touching the map") == DONE;
 }
 
 static bool lmdb_open(const settings *s, bool first)
 {
     path_in(s, "lmdb", peer.path);
+    if (first) (void)os_file_remove(peer.path); /* no case finds the pieces that another one left */
     peer.next = 1;
     return outcome_of(open_env(s->memory, first ? "first" : "second"), peer.path) == DONE && give_room(s->memory);
 }
@@ -69,14 +89,6 @@ static void lmdb_close(void)
 }
 
 /* ---- objects ---- */
-
-static int reserve(uint64_t key, uint64_t size, void **data)
-{
-    MDB_val k = {sizeof key, &key}, v = {size, NULL};
-    int e = mdb_put(peer.writer, peer.objects, &k, &v, MDB_RESERVE | MDB_APPEND);
-    *data = v.mv_data;
-    return e;
-}
 
 static outcome lmdb_create(uint64_t size, handle *out, void **data)
 {

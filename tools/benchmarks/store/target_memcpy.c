@@ -6,7 +6,13 @@
 #include "tools/benchmarks/store/store_bench.h"
 
 static unsigned char *arena;
-static uint64_t arena_bytes, at;
+static uint64_t arena_bytes, window_bytes, at;
+
+static void yardstick_rewind(uint64_t window)
+{
+    window_bytes = window && window < arena_bytes ? window : arena_bytes;
+    at = 0;
+}
 
 static bool yardstick_open(const settings *s, bool first)
 {
@@ -19,17 +25,16 @@ static bool yardstick_open(const settings *s, bool first)
     if (!map_file(path, arena_bytes, true, &memory)) return false;
     (void)os_file_remove(path);
     arena = memory;
-    at = 0;
+    yardstick_rewind(0);
     return true;
 }
 
 static void yardstick_close(void) { os_file_unmap(arena, arena_bytes); }
-static void yardstick_rewind(void) { at = 0; }
 
 static outcome yardstick_create(uint64_t size, handle *out, void **data)
 {
-    if (size > arena_bytes) return FULL;
-    if (at + size > arena_bytes) at = 0;
+    if (size > window_bytes) return FULL;
+    if (at + size > window_bytes) at = 0;
     *data = arena + at;
     *out = (handle){at, 0};
     at += (size + 63) & ~63ull;
