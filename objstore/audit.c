@@ -266,6 +266,22 @@ static void check_slot(audit *a, slot *x)
     check_room(a, x);
 }
 
+static void check_inside(audit *a)
+{
+    store *s = a->store;
+    uint32_t *tally = base_calloc(s->control->max_objects, sizeof *tally);
+    if (!tally) {
+        wrong(a, "no memory to count the references inside objects");
+        return;
+    }
+    inside_tally(s, tally);
+    for (uint32_t i = 0; i < s->control->max_objects && i < load_seq(&s->control->slots_high); i++)
+        if (load_seq(&s->slots[i].sequence) && load_seq(&s->slots[i].inside) != tally[i])
+            wrong(a, "object %llu counts %u references from inside others, %u name it", ULL(load_relaxed(&s->slots[i].sequence)),
+                load_seq(&s->slots[i].inside), tally[i]);
+    base_free(tally);
+}
+
 static void check_slab(audit *a, uint64_t g)
 {
     store *s = a->store;
@@ -293,11 +309,26 @@ static bool check_file(uint32_t file_id, const file_record *r, void *context)
     return true;
 }
 
+static void check_index(audit *a)
+{
+    enum { TRIES = 100 };
+    manta_status status = MANTA_ENOTREADY;
+    for (int i = 0; i < TRIES && status == MANTA_ENOTREADY; i++) {
+        MDB_txn *t;
+        int error = mdb_txn_begin(a->store->env, NULL, MDB_RDONLY, &t);
+        status = error ? index_fail(a->store, "check", error) : index_check(a->store, mdb_txn_id(t));
+        if (!error) mdb_txn_abort(t);
+    }
+    if (status) wrong(a, "%s", status == MANTA_ENOTREADY ? "the index changes too fast to be checked" : store_error());
+}
+
 manta_status store_audit(store *s, bool check_data, void (*complain)(const char *line, void *context), void *context)
 {
     audit a = {.store = s, .complain = complain, .context = context, .check_data = check_data};
     uint64_t high = load_seq(&s->control->slots_high), granules = s->control->capacity / SLAB_GRANULE;
     if (!s->inspect) (void)mutex_lock_robust(&s->control->evicting); /* nothing moves to disk or there meanwhile */
+    check_index(&a);
+    if (a.wrong) goto end; /* what it says is not to be trusted */
     if (extents_walk(s, check_extent, &a)) wrong(&a, "%s", store_error());
     else if (a.next_offset != s->control->capacity)
         wrong(&a, "the extents end at %llu, the arena at %llu", ULL(a.next_offset), ULL(s->control->capacity));
@@ -307,7 +338,9 @@ manta_status store_audit(store *s, bool check_data, void (*complain)(const char 
         wrong(&a, "the table of free extents by size has %llu entries, the one by offset %llu", ULL(extents_sizes(s)), ULL(a.free_extents));
     for (uint64_t i = 0; i < high && i < s->control->max_objects; i++) check_slot(&a, &s->slots[i]);
     for (uint64_t g = 0; g < granules; g++) check_slab(&a, g);
+    check_inside(&a);
     if (spilled_walk(s, check_spilled, &a) || files_walk(s, check_file, &a)) wrong(&a, "%s", store_error());
+end:
     if (!s->inspect) pthread_mutex_unlock(&s->control->evicting);
     return a.wrong ? store_fail_(MANTA_EIO, "%s: %llu things are wrong", s->path, ULL(a.wrong)) : MANTA_OK;
 }

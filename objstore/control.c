@@ -195,6 +195,13 @@ static manta_status check_stamp(store *s, uint64_t size)
     return status;
 }
 
+static bool somebody_lives(const store *s)
+{
+    for (uint32_t i = 0; i < STORE_PROCESSES; i++)
+        if (os_file_is_locked(s->lock_fd, i)) return true;
+    return false;
+}
+
 static manta_status adopt(store *s)
 {
     char path[600];
@@ -214,6 +221,7 @@ static manta_status adopt(store *s)
     if (arena != s->control->capacity)
         return store_fail_(MANTA_ETYPE, "%s/arena: %llu bytes, the control file says %llu", s->path, (unsigned long long)arena,
             (unsigned long long)s->control->capacity);
+    if (!somebody_lives(s) && (status = index_check(s, 0))) return status; /* else somebody uses it already */
     return extents_open(s, false);
 }
 
@@ -225,13 +233,6 @@ static void drop_files(store *s)
     os_file_close(s->arena_fd);
     s->control = NULL;
     s->control_fd = s->arena_fd = -1;
-}
-
-static bool somebody_lives(const store *s)
-{
-    for (uint32_t i = 0; i < STORE_PROCESSES; i++)
-        if (os_file_is_locked(s->lock_fd, i)) return true;
-    return false;
 }
 
 static manta_status adopt_or_create(store *s, const store_options *o, const store_options *given)
@@ -264,6 +265,8 @@ static manta_status claim(store *s, const store_options *o)
         p->attached_ns = os_monotonic_ns();
         p->is_node = s->is_node;
         store_seq(&p->pid, (int)getpid());
+        add_seq(&s->control->attached, 1);
+        os_futex_wake_shared(&s->control->attached, INT_MAX);
         return MANTA_OK;
     }
     return store_fail_(MANTA_ELIMIT, "%s: %d processes are attached already", s->path, STORE_PROCESSES);
@@ -436,6 +439,7 @@ manta_status store_open(const store_options *given, store **out)
         s->next = open_stores;
         open_stores = s;
         s->has_prefault_thread = !o.no_prefault && s->is_node && os_thread_start(&s->prefault_thread, "store-prefault", prefault, s) == 0;
+        if (!o.no_keeper) keeper_start(s);
         *out = s;
     } else if (!status) *out = s;
     else store_free(s);
@@ -462,6 +466,7 @@ void store_close(store *s)
     if (!s->inspect) {
         store_seq(&s->stopping, 1);
         if (s->has_prefault_thread) pthread_join(s->prefault_thread, NULL);
+        keeper_stop(s);
         store_unwatch_all(s);
         spill_stop(s);
         slab_trim(s, true);

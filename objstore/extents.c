@@ -47,6 +47,13 @@ uint64_t extent_round(uint64_t bytes)
 
 static MDB_val val(const void *data, size_t size) { return (MDB_val){size, (void *)(uintptr_t)data}; }
 
+static int take_out(MDB_val v, void *out, size_t size)
+{
+    if (v.mv_size != size) return MDB_CORRUPTED;
+    memcpy(out, v.mv_data, size);
+    return 0;
+}
+
 /* ---- opening ---- */
 
 static int open_tables(store *s, MDB_txn *t, unsigned create)
@@ -83,7 +90,7 @@ static int count_used(store *s, MDB_txn *t, uint64_t more, uint64_t less)
     MDB_val k = val(&key, 8), v;
     int e = mdb_get(t, s->totals, &k, &v);
     if (e && e != MDB_NOTFOUND) return e;
-    if (!e) memcpy(&total, v.mv_data, 8);
+    if (!e && (e = take_out(v, &total, 8))) return e;
     total += more - less;
     v = val(&total, 8);
     if (!(e = mdb_put(t, s->totals, &k, &v, 0))) store_seq(&s->control->used_bytes, total);
@@ -185,8 +192,8 @@ static int find_smallest(store *s, MDB_txn *t, uint64_t bytes, hole *out)
     int e = mdb_cursor_open(t, s->by_size, &c);
     if (e) return e;
     e = mdb_cursor_get(c, &k, &v, MDB_SET_RANGE);
+    if (!e) e = take_out(k, &key, sizeof key);
     if (!e) {
-        memcpy(&key, k.mv_data, sizeof key);
         *out = (hole){be64toh(key.offset), be64toh(key.length), 0};
         out->at = out->offset + out->length - bytes;
     }
@@ -203,8 +210,7 @@ static int find_lowest(store *s, MDB_txn *t, uint64_t bytes, hole *out)
     if (e) return e;
     e = mdb_cursor_get(c, &k, &v, MDB_FIRST);
     for (int steps = 0; !e; steps++, e = mdb_cursor_get(c, &k, &v, MDB_NEXT)) {
-        memcpy(&out->offset, k.mv_data, 8);
-        memcpy(&out->length, v.mv_data, 8);
+        if ((e = take_out(k, &out->offset, 8)) || (e = take_out(v, &out->length, 8))) break;
         out->at = (out->offset + bytes - 1) & ~(bytes - 1);
         if (out->at + bytes <= out->offset + out->length) break;
         if (steps >= SLAB_STEPS) { /* many small holes: take one that surely holds it */
@@ -266,15 +272,9 @@ static int absorb(store *s, MDB_txn *t, uint64_t *offset, uint64_t *length)
     int e = mdb_cursor_open(t, s->by_offset, &c);
     if (e) return e;
     e = mdb_cursor_get(c, &k, &v, MDB_SET_RANGE);
-    if (!e) {
-        memcpy(&next, k.mv_data, 8);
-        memcpy(&next_length, v.mv_data, 8);
-    }
+    if (!e && !(e = take_out(k, &next, 8))) e = take_out(v, &next_length, 8);
     int p = e == MDB_NOTFOUND ? mdb_cursor_get(c, &k, &v, MDB_LAST) : e ? e : mdb_cursor_get(c, &k, &v, MDB_PREV);
-    if (!p) {
-        memcpy(&before, k.mv_data, 8);
-        memcpy(&before_length, v.mv_data, 8);
-    }
+    if (!p && !(p = take_out(k, &before, 8))) p = take_out(v, &before_length, 8);
     mdb_cursor_close(c);
     if ((e && e != MDB_NOTFOUND) || (p && p != MDB_NOTFOUND)) return e && e != MDB_NOTFOUND ? e : p;
     e = 0;
@@ -292,7 +292,7 @@ static int give(store *s, MDB_txn *t, uint64_t offset, uint64_t sequence, uint64
     extent e;
     int error = mdb_get(t, s->used, &k, &v);
     if (error) return error;
-    memcpy(&e, v.mv_data, sizeof e);
+    if ((error = take_out(v, &e, sizeof e))) return error;
     if (e.sequence != sequence) return MDB_NOTFOUND;
     *out_length = e.length;
     if ((error = mdb_del(t, s->used, &k, NULL))) return error;
@@ -335,8 +335,7 @@ manta_status extent_find(store *s, uint64_t offset, extent *out)
     int error = mdb_txn_begin(s->env, NULL, MDB_RDONLY, &t);
     if (error) return index_fail(s, "look up", error);
     error = mdb_get(t, s->used, &k, &v);
-    if (!error && v.mv_size != sizeof *out) error = MDB_CORRUPTED;
-    if (!error) memcpy(out, v.mv_data, sizeof *out);
+    if (!error) error = take_out(v, out, sizeof *out);
     mdb_txn_abort(t);
     return error == MDB_NOTFOUND ? MANTA_ENOTFOUND : error ? index_fail(s, "look up", error) : MANTA_OK;
 }

@@ -58,8 +58,8 @@ struct store {
     pthread_mutex_t watch_lock;
     watcher *watchers[WATCH_BUCKETS];
     _Atomic uint32_t n_watchers;
-    pthread_t watch_thread, prefault_thread, spill_thread;
-    bool has_watch_thread, has_prefault_thread, has_spill_thread, call_sites;
+    pthread_t watch_thread, prefault_thread, spill_thread, keeper_thread;
+    bool has_watch_thread, has_prefault_thread, has_spill_thread, has_keeper_thread, call_sites;
     _Atomic uint32_t stopping, watch_ends, spill_wanted;
     spill_file *file; /* that this process appends to; under control->evicting */
     int spill_lock_fd;
@@ -87,8 +87,9 @@ void arena_populate(store *s, uint64_t offset, uint64_t bytes);            /* ma
 bool pins_close(store *s, slot *x);                                        /* false: somebody has it pinned, or closed it */
 manta_status slot_free_room(store *s, slot *x);                            /* twice does no harm */
 manta_status slot_free_if_unheld(store *s, slot *x, uint64_t sequence);
-void ends_retry(store *s);        /* what slot_end could not free */
-void slot_end(store *s, slot *x); /* the caller has closed `holders`: frees everything of the object */
+void ends_retry(store *s); /* what slot_end could not free */
+/* The caller has closed `holders`: frees everything of the object, and then of those that only it held. When this thread is at that already, that goes on with it. */
+void slot_end(store *s, slot *x);
 
 /* ---- inside.c: refs that objects hold to others ---- */
 uint64_t trailer_bytes(uint64_t size_bytes, uint64_t n_refs);
@@ -96,7 +97,8 @@ uint64_t slot_room(const store *s, const slot *x); /* bytes in the arena, with t
 void inside_announce(store *s, slot *x, uint32_t n_refs);
 manta_status inside_count(store *s, slot *x, const store_id *refs);
 void inside_drop(store *s, slot *x);
-void inside_recount(store *s); /* when a process died */
+void inside_recount(store *s);                /* when a process died */
+void inside_tally(store *s, uint32_t *tally); /* what each slot's `inside` should be; max_objects zeros at first */
 
 /* ---- control.c ---- */
 static inline process *process_of(const store *s, uint32_t index)
@@ -139,10 +141,15 @@ void extents_recount(store *s);                                         /* used_
 uint64_t extents_sizes(store *s);                                       /* entries of the table by size */
 manta_status index_fail(const store *s, const char *what, int error);   /* store_error for an LMDB error */
 
+/* ---- index_check.c ---- */
+/* Whether LMDB can trust the pages of the index: of the transaction that a reader has, which keeps them as they are; or 0: the last one, while nobody writes. MANTA_EIO: names
+ * page and byte. MANTA_ENOTREADY: the meta page of that transaction is overwritten; take a newer one. */
+manta_status index_check(const store *s, uint64_t transaction);
+
 /* ---- slabs.c ---- */
 uint32_t class_of(uint64_t bytes);
 uint32_t class_bytes(uint32_t class);
-manta_status cell_alloc(store *s, uint64_t bytes, uint32_t slot_number, uint64_t *out_offset);
+manta_status cell_alloc(store *s, uint64_t bytes, slot *x); /* sets its offset and SLOT_CELL */
 void cell_free(store *s, uint64_t offset, uint32_t slot_number);
 void slab_trim(store *s, bool all); /* gives empty slabs back; all: also this process's current ones */
 slab *slab_at_offset(const store *s, uint64_t offset);
@@ -169,6 +176,8 @@ manta_status room_make(store *s, uint64_t bytes, uint64_t deadline_ns); /* after
 void spill_check(store *s);                                             /* above the high mark: starts the spiller */
 manta_status spill_restore(store *s, slot *x, uint64_t sequence);
 manta_status spilled_forget(store *s, uint64_t sequence); /* the copy on disk of an object that is gone */
+void *spill_read_trailer(
+    store *s, uint64_t sequence, uint64_t *out_bytes); /* of a spilled object, not checked; the caller frees it; NULL: unreadable */
 void spill_stop(store *s);
 manta_status spill_adopt(
     store *s, const char *parent); /* the node's directory, after the stamp: makes it, and clears away what belongs to no object */
@@ -180,6 +189,9 @@ void spill_recover(store *s, slot *x);          /* MOVING when its process died 
 uint32_t reap_dead(store *s);
 void reap_settle(store *s, slot *x);         /* waits a moment for who has closed x's pins; ends the work of one who died */
 void reap_process(store *s, uint32_t index); /* the caller has its lock byte */
-int mutex_lock_robust(pthread_mutex_t *m);   /* EOWNERDEAD: made consistent; the caller repairs what it guards */
+bool has_others(const store *s);             /* processes that are attached */
+void keeper_start(store *s);
+void keeper_stop(store *s);
+int mutex_lock_robust(pthread_mutex_t *m); /* EOWNERDEAD: made consistent; the caller repairs what it guards */
 
 #endif

@@ -85,6 +85,7 @@ typedef struct control {
     _Alignas(64) _Atomic uint64_t used_bytes, slots_high, spill_disk_bytes;
     _Alignas(64) _Atomic uint32_t room; /* futex: bumped when a wait for room may succeed */
     _Atomic uint32_t room_waiters;
+    _Atomic uint32_t attached; /* futex: bumped when a process attaches */
     _Alignas(64) _Atomic uint64_t spills, restores, clean, compactions, reaped;
     _Alignas(64) pthread_mutex_t evicting, inside, reaping; /* robust, shared: one evictor at a time; counts of refs inside objects */
     uint64_t clock_hand;

@@ -5,6 +5,7 @@
  * it again: every step looks first whether it was done.
  */
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 
 #include "objstore/internal.h"
@@ -182,4 +183,33 @@ manta_status store_tick(store *s, uint32_t *out_reaped)
     if (out_reaped) *out_reaped = n;
     int error = mdb_reader_check(s->env, &dead);
     return error ? index_fail(s, "check readers", error) : MANTA_OK;
+}
+
+/* ---- the keeper: sleeps without a timeout while nobody else is attached ---- */
+
+bool has_others(const store *s)
+{
+    for (uint32_t i = 0; i < STORE_PROCESSES; i++)
+        if (i != s->me && load_seq(&process_of(s, i)->pid)) return true;
+    return false;
+}
+
+static void *keeper(void *argument)
+{
+    store *s = argument;
+    for (;;) {
+        uint32_t seen = load_seq(&s->control->attached);
+        if (load_seq(&s->stopping)) return NULL;
+        if (!os_futex_wait_shared(&s->control->attached, seen, has_others(s) ? OS_NS_PER_S : OS_FOREVER)) (void)store_tick(s, NULL);
+    }
+}
+
+void keeper_start(store *s) { s->has_keeper_thread = os_thread_start(&s->keeper_thread, "store-keeper", keeper, s) == 0; }
+
+void keeper_stop(store *s)
+{
+    if (!s->has_keeper_thread) return;
+    add_seq(&s->control->attached, 1);
+    os_futex_wake_shared(&s->control->attached, INT_MAX);
+    pthread_join(s->keeper_thread, NULL);
 }

@@ -187,7 +187,8 @@ static manta_status refill(store *s, cell_cache *c, uint32_t class)
     return status == MANTA_ESTOREFULL && take_any(s, c, class) ? MANTA_OK : status;
 }
 
-manta_status cell_alloc(store *s, uint64_t bytes, uint32_t slot_number, uint64_t *out_offset)
+/* x names its cell before the lock is let go: until then the slab is ours, so a death in between leaves nothing (slab_recover). */
+manta_status cell_alloc(store *s, uint64_t bytes, slot *x)
 {
     uint32_t class = class_of(bytes);
     cell_cache *c = &s->classes[class];
@@ -197,8 +198,9 @@ manta_status cell_alloc(store *s, uint64_t bytes, uint32_t slot_number, uint64_t
         slab *b = &s->slabs[c->granule];
         uint32_t cell = c->cells[--c->count];
         add_seq(&b->used, 1);
-        store_seq(&slab_tenants(s, b)[cell], slot_number + 1);
-        *out_offset = (uint64_t)c->granule * SLAB_GRANULE + (uint64_t)cell * class_bytes(class);
+        store_seq(&slab_tenants(s, b)[cell], slot_index(s, x) + 1);
+        flags_set(x, SLOT_CELL);
+        store_seq(&x->offset, (uint64_t)c->granule * SLAB_GRANULE + (uint64_t)cell * class_bytes(class));
     }
     pthread_mutex_unlock(&c->lock);
     return status;

@@ -52,7 +52,7 @@ static manta_status write_out(store *s, slot *x)
 {
     char text[SPILL_TEXT_LIMIT];
     uint64_t offset, sequence = load_relaxed(&x->sequence);
-    spill_record r = {.sequence = sequence, .size_bytes = x->size_bytes};
+    spill_record r = {.sequence = sequence, .size_bytes = x->size_bytes, .trailer_bytes = slot_room(s, x) - x->size_bytes};
     manta_status status = file_for(s, spill_record_bytes(&r));
     if (!status && (status = spill_file_append(s->file, &r, s->readable + load_relaxed(&x->offset), &offset, text)))
         store_fail_(status, "%s", text);
@@ -95,10 +95,17 @@ static void finish_out(store *s, slot *x)
     store_seq(&x->pins, 0);
 }
 
+/* That may be moved: errors are small and asked for again and again; refs must be final. */
+static bool has_bytes(const slot *x)
+{
+    unsigned flags = flags_of(x);
+    return !(flags & SLOT_FAILED) && (flags & SLOT_REFS ? (flags & SLOT_COUNTED) != 0 : x->size_bytes != 0);
+}
+
 static bool may_go(const slot *x)
 {
     return load_relaxed(&((slot *)x)->sequence) && state_of(x) == STORE_SEALED && !load_relaxed(&((slot *)x)->pins) &&
-           !(flags_of(x) & (SLOT_REFS | SLOT_FAILED)) && x->size_bytes && !(load_relaxed(&((slot *)x)->holders) & HOLDERS_DYING);
+           !(load_relaxed(&((slot *)x)->holders) & HOLDERS_DYING) && has_bytes(x);
 }
 
 /* Bytes that came free; 0: it cannot go (*status says why when writing failed). */
@@ -369,6 +376,33 @@ void spill_stop(store *s)
 
 /* ---- the way back ---- */
 
+void *spill_read_trailer(store *s, uint64_t sequence, uint64_t *out_bytes)
+{
+    enum { TRIES = 16 };
+    char text[SPILL_TEXT_LIMIT];
+    for (int i = 0; i < TRIES; i++) {
+        spilled_record r;
+        if (spill_index_find(s, sequence, &r) || !r.trailer_bytes || r.trailer_bytes > trailer_bytes(1, STORE_REFS_LIMIT)) return NULL;
+        spill_record record = {sequence, r.size_bytes, r.trailer_bytes, r.flags, r.crc};
+        void *memory = base_alloc(r.trailer_bytes);
+        *out_bytes = r.trailer_bytes;
+        if (memory && spill_file_read_trailer(place_of(s, r.file_id), r.offset, &record, memory, text) == MANTA_OK) return memory;
+        base_free(memory);
+    }
+    return NULL;
+}
+
+/* Room for it, with its trailer. */
+static manta_status place_back(store *s, slot *x, uint64_t sequence)
+{
+    spilled_record r;
+    if (load_seq(&x->sequence) != sequence) return MANTA_ESTALE;
+    if (spill_index_find(s, sequence, &r)) return store_fail_(MANTA_EIO, "%s: nothing is known of a spilled object", s->path);
+    manta_status status = slot_place(s, x, r.size_bytes + r.trailer_bytes, true);
+    if (!status) arena_populate(s, load_relaxed(&x->offset), r.size_bytes + r.trailer_bytes);
+    return status;
+}
+
 static manta_status read_back(store *s, slot *x, uint64_t sequence)
 {
     enum { TRIES = 16 };
@@ -392,11 +426,8 @@ manta_status spill_restore(store *s, slot *x, uint64_t sequence)
     do
         if ((state & 0xff) != STORE_SPILLED) return MANTA_OK; /* somebody is at it: look again */
     while (!cas_seq(&x->state, &state, (state & SLOT_WAITED) | STORE_MOVING | (s->me + 1) << SLOT_WORKER_SHIFT));
-    manta_status status = load_seq(&x->sequence) == sequence ? slot_place(s, x, x->size_bytes, true) : MANTA_ESTALE;
-    if (!status) {
-        arena_populate(s, load_relaxed(&x->offset), x->size_bytes);
-        status = read_back(s, x, sequence);
-    }
+    manta_status status = place_back(s, x, sequence);
+    if (!status) status = read_back(s, x, sequence);
     if (status) {
         (void)slot_free_room(s, x);
         store_seq(&x->offset, NO_OFFSET);

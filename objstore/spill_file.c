@@ -212,7 +212,7 @@ static manta_status record_at(const reader *r, uint64_t at, spill_record *out, b
     return status;
 }
 
-static manta_status read_into(const reader *f, uint64_t offset, const spill_record *r, void *data, char *text)
+static manta_status expect_record(const reader *f, uint64_t offset, const spill_record *r, char *text)
 {
     spill_record found;
     bool cut;
@@ -223,6 +223,13 @@ static manta_status read_into(const reader *f, uint64_t offset, const spill_reco
         found.crc != r->crc)
         return say(text, MANTA_EIO, "%.300s: byte %" PRIu64 ": object %" PRIu64 " of %" PRIu64 " bytes, and not %" PRIu64 " of %" PRIu64,
             f->path, offset, found.sequence, found.size_bytes, r->sequence, r->size_bytes);
+    return MANTA_OK;
+}
+
+static manta_status read_into(const reader *f, uint64_t offset, const spill_record *r, void *data, char *text)
+{
+    manta_status status = expect_record(f, offset, r, text);
+    if (status) return status;
     uint64_t size = r->size_bytes + r->trailer_bytes;
     int error = size ? os_file_read(f->fd, data, size, offset + SPILL_RECORD_HEADER) : 0;
     if (error) return say_error(text, f->path, "be read", error);
@@ -237,6 +244,18 @@ manta_status spill_file_read(spill_place place, uint64_t offset, const spill_rec
     reader f;
     manta_status status = reader_open(&f, place, text);
     if (!status) status = read_into(&f, offset, r, data, text);
+    os_file_close(f.fd);
+    return status;
+}
+
+manta_status spill_file_read_trailer(spill_place place, uint64_t offset, const spill_record *r, void *trailer, char *text)
+{
+    reader f;
+    manta_status status = reader_open(&f, place, text);
+    if (!status) status = expect_record(&f, offset, r, text);
+    int error =
+        status || !r->trailer_bytes ? 0 : os_file_read(f.fd, trailer, r->trailer_bytes, offset + SPILL_RECORD_HEADER + r->size_bytes);
+    if (error) status = say_error(text, f.path, "be read", error);
     os_file_close(f.fd);
     return status;
 }

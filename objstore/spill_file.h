@@ -50,6 +50,9 @@ uint64_t spill_record_bytes(const spill_record *r); /* on disk, with header and 
  * then checks the bytes. MANTA_EIO: corrupted, or not to be read. */
 manta_status spill_file_read(spill_place place, uint64_t offset, const spill_record *r, void *data, char *text);
 
+/* The same for the trailer alone, whose bytes are not checked: it has r->trailer_bytes. */
+manta_status spill_file_read_trailer(spill_place place, uint64_t offset, const spill_record *r, void *trailer, char *text);
+
 /* Visits each record from the first on, until visit returns false or the file ends; the data is checked when check_data. *out_bytes: the whole records. MANTA_EIO with a text
  * for the first bad byte; a record that the end of the file cuts off is not an error, but *out_cut is set. */
 manta_status spill_file_walk(spill_place place, bool check_data, bool (*visit)(const spill_record *r, uint64_t offset, void *context),

@@ -90,11 +90,11 @@ bool pins_close(store *s, slot *x)
     return cas_seq(&x->pins, &nobody, PINS_MOVING | (uint64_t)s->me << OWNER_SHIFT);
 }
 
-void slot_end(store *s, slot *x)
+static void end_one(store *s, slot *x)
 {
     while (!pins_close(s, x)) reap_settle(s, x); /* nobody holds it: at most somebody is moving it to disk, or looks and lets go */
     slot_set_state(s, x, STORE_DYING);
-    if (flags_of(x) & SLOT_COUNTED) inside_drop(s, x);
+    if (flags_of(x) & SLOT_REFS) inside_drop(s, x);
     if (x->file_id) (void)spilled_forget(s, load_relaxed(&x->sequence));
     if (slot_free_room(s, x)) {
         end_later(s, x);
@@ -103,6 +103,24 @@ void slot_end(store *s, slot *x)
     slot_give_back(s, x);
     count_up(&my_process(s)->frees, 1);
     room_freed(s);
+}
+
+static _Thread_local uint32_t ending; /* first of the slots to end + 1, linked by created_ms, which a dying object needs no more */
+static _Thread_local bool is_ending;
+
+/* An object may be the only holder of the next, and so on for millions: a list, no recursion. Whoever dies in between has its number in all of them. */
+void slot_end(store *s, slot *x)
+{
+    x->created_ms = ending;
+    ending = slot_index(s, x) + 1;
+    if (is_ending) return;
+    is_ending = true;
+    while (ending) {
+        slot *next = &s->slots[ending - 1];
+        ending = next->created_ms;
+        end_one(s, next);
+    }
+    is_ending = false;
 }
 
 manta_status slot_free_if_unheld(store *s, slot *x, uint64_t sequence)
@@ -132,16 +150,6 @@ static manta_status place_extent(store *s, slot *x, uint64_t bytes)
     return status;
 }
 
-static manta_status place_cell(store *s, slot *x, uint64_t bytes)
-{
-    uint64_t offset;
-    manta_status status = cell_alloc(s, bytes, slot_index(s, x), &offset);
-    if (status) return status;
-    flags_set(x, SLOT_CELL);
-    store_seq(&x->offset, offset);
-    return MANTA_OK;
-}
-
 manta_status slot_place(store *s, slot *x, uint64_t bytes, bool may_wait)
 {
     flags_clear(x, SLOT_CELL);
@@ -150,7 +158,7 @@ manta_status slot_place(store *s, slot *x, uint64_t bytes, bool may_wait)
             (unsigned long long)s->control->capacity);
     uint64_t deadline = 0;
     for (;;) {
-        manta_status status = bytes <= CELL_MAX ? place_cell(s, x, bytes) : place_extent(s, x, bytes);
+        manta_status status = bytes <= CELL_MAX ? cell_alloc(s, bytes, x) : place_extent(s, x, bytes);
         if (status != MANTA_ESTOREFULL || !may_wait || must_not_wait) return status;
         if (!deadline) deadline = os_monotonic_ns() + s->full_wait_ns;
         if ((status = room_make(s, bytes, deadline))) return status;

@@ -49,6 +49,7 @@ typedef struct store_options { /* 0: the default */
     uint32_t high_percent;   /* of the arena: spilling begins there (85) */
     uint32_t low_percent;    /* and ends here (75) */
     bool no_prefault;        /* do not touch the arena's pages ahead of their use */
+    bool no_keeper;          /* no thread that calls store_tick each second while other processes are attached */
     bool call_sites;         /* keep what store_site was told */
 } store_options;
 
@@ -152,7 +153,7 @@ void store_site(const char *site); /* call site for what this thread creates fro
  * MANTA_OK: nothing is. MANTA_EIO: something is. Exact only while no other process is at work. */
 manta_status store_audit(store *s, bool check_data, void (*complain)(const char *line, void *context), void *context);
 
-/* Housekeeping that somebody must do now and then while several processes are attached (each second is fine): reaps dead ones, checks LMDB's readers. *out_reaped may be NULL. */
+/* Housekeeping, which each process's keeper thread does every second while others are attached: reaps dead ones, checks LMDB's readers. *out_reaped may be NULL. */
 manta_status store_tick(store *s, uint32_t *out_reaped);
 void store_spill_all(store *s); /* moves to disk what is not pinned, as far as it fits; for tests and tools */
 

@@ -121,7 +121,7 @@ static void *watch_run(void *argument)
         for (uint32_t b = 0; b < WATCH_BUCKETS; b++) call_ready(s, b);
         bool some = load_seq(&s->n_watchers) > 0;
         if (load_seq(&s->watch_ends)) break;
-        if (!os_futex_wait_shared(&p->event, seen, some ? REAP_MS * OS_NS_PER_MS : OS_FOREVER)) (void)reap_dead(s);
+        if (!os_futex_wait_shared(&p->event, seen, some && has_others(s) ? REAP_MS * OS_NS_PER_MS : OS_FOREVER)) (void)reap_dead(s);
     }
     return NULL;
 }

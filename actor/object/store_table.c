@@ -12,7 +12,7 @@
 #include "actor/object/object_ops.h"
 #include "objstore/store.h"
 
-enum { TICK_MS = 1000, SLOTS_MAX = 4194304 };
+enum { SLOTS_MAX = 4194304 };
 
 static store *the_store;
 static char private_path[64];
@@ -39,7 +39,8 @@ static manta_status table_start(const manta_config *config)
         .capacity_bytes = config->object_bytes,
         .spill_path = config->spill,
         .spill_bytes = config->spill_bytes,
-        .name = program_invocation_short_name};
+        .name = program_invocation_short_name,
+        .no_keeper = is_private};
     if (!is_private) private_path[0] = 0;
     if (!(retained = os_map(SLOTS_MAX * sizeof *retained, OS_MAP_NORESERVE))) return no_start(MANTA_ENOMEM);
     manta_status status = store_open(&o, &the_store);
@@ -134,7 +135,7 @@ static void pack_text(manta_writer *w, const char *text)
 static manta_status complete_error(manta_ref ref, manta_error *error)
 {
     manta_writer w;
-    int32_t code = error->status;
+    int32_t code = (int32_t)error->status;
     manta_writer_init_growing(&w);
     manta_pack_array(&w, 4);
     manta_pack_int32_t(&w, &code);

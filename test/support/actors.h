@@ -8,14 +8,6 @@
 
 #include "test/support/test.h"
 
-/* The given load, or a tenth of it under sanitizers. */
-static inline int64_t test_scaled(int64_t n)
-{
-    const char *scale = getenv("MANTA_TEST_SCALE");
-    int64_t divisor = scale ? atoll(scale) : 1;
-    return divisor > 1 && n / divisor > 0 ? n / divisor : n;
-}
-
 /* A system with `workers` threads, or in deterministic mode when seed is not 0. */
 static inline manta_t *test_system(uint32_t workers, uint64_t seed)
 {

@@ -30,6 +30,14 @@ void test_report(const char *file, int line, const char *what);
 double test_now_s(void);
 uint64_t test_seed(void); /* MANTA_TEST_SEED, or one from the clock; printed when a case fails */
 
+/* The given load, or a tenth of it under sanitizers. */
+static inline int64_t test_scaled(int64_t n)
+{
+    const char *scale = getenv("MANTA_TEST_SCALE");
+    int64_t divisor = scale ? atoll(scale) : 1;
+    return divisor > 1 && n / divisor > 0 ? n / divisor : n;
+}
+
 #define TEST(name_) \
     static void test_##name_(void); \
     static test_case case_##name_ = {#name_, test_##name_, NULL}; \

@@ -22,6 +22,7 @@ static bool read_it(const spill_record *r, uint64_t offset, void *context)
     if (r->size_bytes + r->trailer_bytes > 1 << 20) return true;
     void *memory = malloc((size_t)(r->size_bytes + r->trailer_bytes) + 1);
     if (memory) (void)spill_file_read(s->place, offset, r, memory, text);
+    if (memory) (void)spill_file_read_trailer(s->place, offset, r, memory, text);
     free(memory);
     return ++s->records < 1000;
 }

@@ -130,6 +130,43 @@ static bool find_file(const char *name, void *context)
     return true;
 }
 
+/* Objects that name others go to disk too: the named ones stay, and go with them from there. */
+TEST(refs_inside)
+{
+    enum { N = 40 };
+    store_place p = store_place_new();
+    store *s = open_spilling(&p, 0);
+    store_id inner[N], outer[N];
+    void *data;
+    EXPECT(s);
+    for (int i = 0; i < N; i++) {
+        uint64_t size = (uint64_t)i * 977;
+        EXPECT_EQ(store_put(s, &i, sizeof i, &inner[i]), MANTA_OK);
+        EXPECT_EQ(store_create(s, size, 1, &outer[i], &data), MANTA_OK);
+        store_pattern(data, size, (uint64_t)i);
+        EXPECT_EQ(store_seal(s, outer[i], &inner[i]), MANTA_OK);
+        EXPECT_EQ(store_drop(s, inner[i]), MANTA_OK);
+    }
+    store_spill_all(s);
+    store_info info;
+    EXPECT_EQ(store_stat(s, &info), MANTA_OK);
+    EXPECT_EQ(info.spilled, 2 * N);
+    EXPECT_EQ(store_check(s, true), MANTA_OK);
+    for (int i = 0; i < N; i += 2) EXPECT(read_is(s, outer[i], (uint64_t)i * 977, (uint64_t)i));
+    EXPECT_EQ(store_check(s, true), MANTA_OK);
+    for (int i = 0; i < N; i++) {
+        EXPECT_EQ(store_peek(s, inner[i]), MANTA_OK);
+        EXPECT_EQ(store_drop(s, outer[i]), MANTA_OK);
+        EXPECT_EQ(store_peek(s, inner[i]), MANTA_ESTALE);
+    }
+    EXPECT_EQ(store_stat(s, &info), MANTA_OK);
+    EXPECT(info.objects == 0 && info.spill_live_bytes == 0);
+    EXPECT_EQ(store_check(s, true), MANTA_OK);
+    store_close(s);
+    EXPECT_EQ(store_destroy(p.path), MANTA_OK);
+    store_place_remove(&p);
+}
+
 /* A flipped byte in a spill file is an error that names file and byte; the other objects are not touched by it. */
 TEST(corrupted)
 {
