@@ -17,6 +17,7 @@ enum { SLOTS_MAX = 4194304 };
 static store *the_store;
 static char private_path[64];
 static _Atomic uint32_t *retained; /* by slot */
+static bool has_sites;
 
 static store_id id_of(manta_ref ref) { return (store_id){{ref.id[0], ref.id[1]}}; }
 static manta_ref ref_of(store_id id) { return (manta_ref){{id.word[0], id.word[1]}}; }
@@ -40,7 +41,9 @@ static manta_status table_start(const manta_config *config)
         .spill_path = config->spill,
         .spill_bytes = config->spill_bytes,
         .name = program_invocation_short_name,
-        .no_keeper = is_private};
+        .no_keeper = is_private,
+        .call_sites = config->object_sites};
+    has_sites = config->object_sites;
     if (!is_private) private_path[0] = 0;
     if (!(retained = os_map(SLOTS_MAX * sizeof *retained, OS_MAP_NORESERVE))) return no_start(MANTA_ENOMEM);
     manta_status status = store_open(&o, &the_store);
@@ -59,6 +62,18 @@ static void table_stop(void)
 }
 
 /* ---- making ---- */
+
+/* What this thread makes next is made by the handler that runs. */
+static void note_site(void)
+{
+    static _Thread_local char site[STORE_SITE_BYTES];
+    if (likely(!has_sites)) return;
+    const activation *a = activation_self();
+    bool in_handler = a && a->method;
+    snprintf(site, sizeof site, "%s%s%s", in_handler ? a->method->owner : "main", in_handler && a->method->owner[0] ? "." : "",
+        in_handler ? a->method->name : "");
+    store_site(site);
+}
 
 static manta_status fill(const void *data, size_t size_bytes, object_refs inside, store_id *out)
 {
@@ -88,6 +103,7 @@ static manta_status fill(const void *data, size_t size_bytes, object_refs inside
 static manta_status table_put(const void *data, size_t size_bytes, object_refs inside, manta_ref *out)
 {
     store_id id;
+    note_site();
     manta_status status = WITH_ROOM(fill(data, size_bytes, inside, &id));
     if (status) return error_set(status, "manta_put: %s", store_error());
     *out = ref_of(id);
@@ -97,6 +113,7 @@ static manta_status table_put(const void *data, size_t size_bytes, object_refs i
 static manta_status table_promise(manta_ref *out)
 {
     store_id id;
+    note_site();
     manta_status status = store_promise(the_store, &id);
     if (status) return error_set(status, "%s", store_error());
     *out = ref_of(id);
@@ -106,6 +123,7 @@ static manta_status table_promise(manta_ref *out)
 static manta_status table_create(size_t size_bytes, manta_ref *out, void **out_data)
 {
     store_id id;
+    note_site();
     manta_status status = WITH_ROOM(store_create(the_store, size_bytes, 0, &id, out_data));
     if (status) return error_set(status, "manta_create: %s", store_error());
     *out = ref_of(id);

@@ -28,6 +28,7 @@ static const setting settings[] = {
     SETTING(stash_limit, 0, UINT32_MAX, 1024),
     SETTING(object_bytes, 0, 1ull << 46, 0),
     SETTING(spill_bytes, 0, 1ull << 50, 0),
+    SETTING(object_sites, 0, 1, 0),
 };
 typedef struct text_setting {
     const char *name, *variable;

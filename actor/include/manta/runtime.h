@@ -28,6 +28,7 @@ typedef struct manta_config {
     uint32_t stash_limit;     /* messages per actor; 0: 1024 */
     uint64_t object_bytes;    /* room for immutable objects; 0: 4 GiB in memory of this process, 1 GiB in a store */
     uint64_t spill_bytes;     /* most bytes of objects on disk; 0: what the disk has */
+    uint32_t object_sites;    /* 1: a store's objects remember which method made them (manta-store inspect shows it) */
     const char *
         store; /* directory on tmpfs of the store that processes share; "private": one of this process alone; NULL: a table in this process */
     const char *spill;                                  /* directory on disk that a store moves objects to when it is full; NULL: none */

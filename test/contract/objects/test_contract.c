@@ -210,3 +210,36 @@ ON_BOTH(many_tasks)
     for (int i = 0; i < 8; i++) f[i] = churn_submit(i, test_scaled(2000));
     for (int i = 0; i < 8; i++) EXPECT_EQ(manta_await(f[i]), 0);
 }
+
+MANTA_TASK(make_one, manta_ref, (int64_t, n))
+{
+    manta_ref ref = {{0}};
+    if (manta_put(&n, sizeof n, &ref)) manta_fail(MANTA_EIO, "no object");
+    return ref;
+}
+
+/* With object_sites, a store's objects tell which method made them, and another process can see it. */
+TEST(call_sites)
+{
+    store_place p = store_place_new();
+    manta_config c = {.size = sizeof c, .workers = 1, .store = p.path, .object_bytes = ROOM, .object_sites = 1};
+    manta_t *m = manta_init_with(&c);
+    EXPECT(m);
+    manta_ref by_task = manta_await(make_one_submit(5)), by_main;
+    EXPECT(by_task.id[0]);
+    EXPECT_EQ(manta_put("x", 1, &by_main), MANTA_OK);
+    store *s;
+    store_options o = {.mode = STORE_INSPECT, .path = p.path};
+    EXPECT_EQ(store_open(&o, &s), MANTA_OK);
+    uint64_t cursor = 0;
+    store_object x;
+    int from_task = 0, from_main = 0;
+    while (store_next(s, &cursor, &x) == MANTA_OK) {
+        from_task += strcmp(x.site, "make_one") == 0;
+        from_main += strcmp(x.site, "main") == 0;
+    }
+    store_close(s);
+    EXPECT(from_task >= 1 && from_main >= 1);
+    EXPECT_EQ(manta_shutdown(m), MANTA_OK);
+    EXPECT_EQ(store_destroy(p.path), MANTA_OK);
+}
