@@ -332,13 +332,28 @@ static manta_status spill_settings(store *s, const store_options *o)
     return spill_adopt(s, parent);
 }
 
+/* Somebody may be removing the store: a lock file that has no name any more is nobody's. */
+static manta_status open_locks(store *s, store_mode mode)
+{
+    enum { TRIES = 100 };
+    char path[600];
+    for (int i = 0; i < TRIES; i++) {
+        int error = mode == STORE_ATTACH ? 0 : os_directory_make(s->path);
+        if (!error) error = os_file_open(file_path(s, "locks", path), OS_WRITE | (mode == STORE_ATTACH ? 0 : OS_CREATE), &s->lock_fd);
+        if (error == ENOENT && mode != STORE_ATTACH && i + 1 < TRIES && os_directory_make(s->path) == 0) continue;
+        if (error) return file_failed(s, "", "be opened", error);
+        manta_status status = lock_wait(s, LOCK_BUILD);
+        if (status || os_file_is_at(s->lock_fd, path)) return status;
+        os_file_close(s->lock_fd);
+        s->lock_fd = -1;
+    }
+    return store_fail_(MANTA_EIO, "%s: it is removed again and again", s->path);
+}
+
 static manta_status open_shared(store *s, const store_options *o, const store_options *given)
 {
-    char path[600];
-    int error = o->mode == STORE_ATTACH ? 0 : os_directory_make(s->path);
-    if (!error) error = os_file_open(file_path(s, "locks", path), OS_WRITE | (o->mode == STORE_ATTACH ? 0 : OS_CREATE), &s->lock_fd);
-    if (error) return file_failed(s, "", "be opened", error);
-    manta_status status = lock_wait(s, LOCK_BUILD);
+    manta_status status = open_locks(s, o->mode);
+    if (s->lock_fd < 0) return status;
     if (!status) status = become_node(s, o->mode);
     if (!status) status = adopt_or_create(s, o, given);
     if (!status) status = map_arena(s);

@@ -15,7 +15,7 @@
 enum { SLOTS_MAX = 4194304 };
 
 static store *the_store;
-static char private_path[64];
+static char store_path[512];
 static _Atomic uint32_t *retained; /* by slot */
 static bool has_sites;
 
@@ -34,8 +34,9 @@ static manta_status no_start(manta_status status)
 static manta_status table_start(const manta_config *config)
 {
     bool is_private = strcmp(config->store, "private") == 0;
-    snprintf(private_path, sizeof private_path, "/dev/shm/manta-%d", (int)getpid());
-    store_options o = {.path = is_private ? private_path : config->store,
+    if (is_private) snprintf(store_path, sizeof store_path, "/dev/shm/manta-%d", (int)getpid());
+    else snprintf(store_path, sizeof store_path, "%s", config->store);
+    store_options o = {.path = store_path,
         .mode = is_private ? STORE_CREATE : STORE_OPEN,
         .capacity_bytes = config->object_bytes,
         .spill_path = config->spill,
@@ -44,7 +45,6 @@ static manta_status table_start(const manta_config *config)
         .no_keeper = is_private,
         .call_sites = config->object_sites};
     has_sites = config->object_sites;
-    if (!is_private) private_path[0] = 0;
     if (!(retained = os_map(SLOTS_MAX * sizeof *retained, OS_MAP_NORESERVE))) return no_start(MANTA_ENOMEM);
     manta_status status = store_open(&o, &the_store);
     return status ? no_start(status) : MANTA_OK;
@@ -56,7 +56,7 @@ static void table_stop(void)
 {
     store_close(the_store);
     the_store = NULL;
-    if (private_path[0]) (void)store_destroy(private_path);
+    (void)store_destroy(store_path); /* unless others use it: the last one takes the files along, as no object is left */
     if (retained) os_unmap((void *)(uintptr_t)retained, SLOTS_MAX * sizeof *retained);
     retained = NULL;
 }

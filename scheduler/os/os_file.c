@@ -73,6 +73,12 @@ int os_file_size(int fd, uint64_t *out_bytes)
     return 0;
 }
 
+bool os_file_is_at(int fd, const char *path)
+{
+    struct stat open, named;
+    return fstat(fd, &open) == 0 && stat(path, &named) == 0 && open.st_dev == named.st_dev && open.st_ino == named.st_ino;
+}
+
 int os_file_resize(int fd, uint64_t size_bytes)
 {
     int error = injected();

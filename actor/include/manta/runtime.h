@@ -30,7 +30,7 @@ typedef struct manta_config {
     uint64_t spill_bytes;     /* most bytes of objects on disk; 0: what the disk has */
     uint32_t object_sites;    /* 1: a store's objects remember which method made them (manta-store inspect shows it) */
     const char *
-        store; /* directory on tmpfs of the store that processes share; "private": one of this process alone; NULL: a table in this process */
+        store; /* directory on tmpfs of the store that processes share, removed by the last of them; "private": one of this process alone; NULL: a table in this process */
     const char *spill;                                  /* directory on disk that a store moves objects to when it is full; NULL: none */
     void (*on_report)(const char *line, void *context); /* stuck handlers, wait cycles, lost failures; NULL: standard error */
     void *report_context;
