@@ -29,7 +29,7 @@ static int reader(char **argv)
     const uint64_t *numbers = o.data;
     for (size_t i = 0; i < o.size / sizeof *numbers; i++) sum += numbers[i];
     printf("the second process sees %zu MiB, sum %" PRIu64 "\n", o.size >> 20, sum);
-    return manta_shutdown(m);
+    return manta_shutdown(m) == MANTA_OK ? 0 : 1;
 }
 
 int main(int argc, char **argv)
@@ -50,5 +50,5 @@ int main(int argc, char **argv)
     if (child == 0) execl("/proc/self/exe", "shared_store", path, words[0], words[1], (char *)NULL);
     int status;
     if (waitpid(child, &status, 0) != child || status) return 1;
-    return manta_shutdown(m);
+    return manta_shutdown(m) == MANTA_OK ? 0 : 1;
 }

@@ -60,7 +60,9 @@ static ref_list refs_on_disk(store *s, slot *x)
 {
     uint64_t padding = (8 - x->size_bytes % 8) % 8, bytes = 0;
     unsigned char *memory = spill_read_trailer(s, load_relaxed(&x->sequence), &bytes);
-    return memory && bytes >= padding + sizeof(head) ? refs_at(memory + padding, bytes - padding, memory) : (ref_list){NULL, 0, memory};
+    if (!memory || bytes < padding + sizeof(head)) return (ref_list){NULL, 0, memory};
+    memmove(memory, memory + padding, bytes - padding); /* aligned */
+    return refs_at(memory, bytes - padding, memory);
 }
 
 static ref_list refs_of(store *s, slot *x)
