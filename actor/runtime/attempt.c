@@ -22,6 +22,7 @@ typedef struct attempt {
     const manta_method *method;
     manta_priority priority;
     uint32_t retries_left;
+    uint64_t process; /* of a task */
     uint64_t delay_ms, timeout_ms;
     size_t extra_bytes;
     _Alignas(16) unsigned char arguments[]; /* relocated */
@@ -136,7 +137,7 @@ static bool launch(worker *w, attempt *t, future *f, bool may_wait)
     message *m = make_message(w, t, f);
     if (!m) return false;
     if (!t->to) {
-        if (task_spawn(w, m, t->priority, NULL)) return true;
+        if (task_launch(w, m, t->priority, t->process)) return true;
         message_discard(w, m);
         return false;
     }
@@ -199,6 +200,7 @@ static attempt *attempt_new(worker *w, const manta_options *o, const manta_metho
     t->method = method;
     t->priority = o->priority;
     t->retries_left = o->max_retries;
+    t->process = o->process.id;
     t->delay_ms = o->retry_delay_ms ? o->retry_delay_ms : RETRY_FIRST_MS;
     t->timeout_ms = o->timeout_ms;
     t->extra_bytes = extra_bytes;

@@ -29,13 +29,15 @@ static const setting settings[] = {
     SETTING(object_bytes, 0, 1ull << 46, 0),
     SETTING(spill_bytes, 0, 1ull << 50, 0),
     SETTING(object_sites, 0, 1, 0),
+    SETTING(insecure, 0, 1, 0),
 };
 typedef struct text_setting {
     const char *name, *variable;
     size_t offset;
 } text_setting;
-static const text_setting texts[] = {
-    {"store", "MANTA_STORE", offsetof(manta_config, store)}, {"spill", "MANTA_SPILL", offsetof(manta_config, spill)}};
+static const text_setting texts[] = {{"store", "MANTA_STORE", offsetof(manta_config, store)},
+    {"spill", "MANTA_SPILL", offsetof(manta_config, spill)}, {"listen", "MANTA_LISTEN", offsetof(manta_config, listen)},
+    {"join", "MANTA_JOIN", offsetof(manta_config, join)}};
 enum { N_TEXTS = sizeof texts / sizeof texts[0] };
 
 static const char **text_field(const manta_config *c, const text_setting *t)
@@ -108,7 +110,8 @@ static bool take_argument(const char *argument, manta_config *out, char *error, 
     }
     snprintf(error, error_bytes,
         "%s: no such setting; there are --manta-workers, -seed, -stack-bytes, -max-actors, -stop-timeout-ms, -stuck-after-ms, -trace, "
-        "-trace-events, -stash-limit, -object-bytes and -spill-bytes, each with =NUMBER, and --manta-store and -spill with =DIRECTORY",
+        "-trace-events, -stash-limit, -object-bytes, -spill-bytes, -object-sites and -insecure, each with =NUMBER, --manta-store and "
+        "-spill with =DIRECTORY, --manta-listen and -join with =ADDRESS",
         argument);
     return false;
 }

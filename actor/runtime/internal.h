@@ -86,8 +86,9 @@ void runtime_report(const char *format, ...) MANTA_PRINTF(1, 2);
 
 /* ---- task.c ---- */
 struct stream;
-bool task_spawn(worker *w, message *m, manta_priority priority, struct stream *s); /* takes m when true */
-void stream_finish(worker *w, struct stream *s, const manta_error *error);         /* stream.c */
+bool task_spawn(worker *w, message *m, manta_priority priority, struct stream *s);  /* takes m when true */
+bool task_launch(worker *w, message *m, manta_priority priority, uint64_t process); /* process 0: this one */
+void stream_finish(worker *w, struct stream *s, const manta_error *error);          /* stream.c */
 void streams_stop(void);
 void scope_release_streams(activation *act, struct held_stream *outer); /* those newer than `outer` */
 
@@ -101,11 +102,25 @@ extern manta_method *task_list;
 extern pthread_mutex_t registry_lock;
 
 /* ---- relation.c ---- */
+/* Payload of every relation message; a text follows. */
+typedef struct relation {
+    uint64_t who;     /* EXIT, DOWN: who exited; LINK, UNLINK: the partner; MONITOR: the watcher */
+    uint64_t monitor; /* id */
+    const manta_method *method;
+    int32_t status;
+    uint32_t text_bytes;
+    char text[];
+} relation;
 void relation_handle(worker *w, actor *a, message *m);                             /* KIND_LINK .. KIND_WATCH */
 void relation_dead(worker *w, uint64_t to, message *m, const manta_error *reason); /* such a message for a dead actor */
 void relation_exit(worker *w, actor *a, uint64_t id, manta_status status,
     const manta_error *error); /* id: what it was, its generation has moved on; tells links, monitors, waiters; frees names */
+void complete_watch(worker *w, future *f, manta_status status);
+manta_status watch_exit(worker *w, uint64_t who, future *f); /* completes f when `who` has exited; MANTA_ENOMEM: f is untouched */
 bool relation_link_at_spawn(actor *child, uint64_t parent);
+/* A signal that came from elsewhere, or is made in the place of somebody who is gone: KIND_LINK .. KIND_DOWN. Nothing happens when `to` is dead. */
+void relation_signal(
+    worker *w, int kind, uint64_t to, uint64_t who, uint64_t monitor_id, const manta_method *method, manta_status status, const char *text);
 
 /* ---- object.c ---- */
 void refs_in_flight(const manta_layout *layout, void *value); /* a message or result takes its refs along */
@@ -118,6 +133,8 @@ void scope_release_refs_until(activation *act, struct held_ref *outer); /* the n
 manta_status objects_start(const manta_config *config);                 /* error_set says why not */
 void objects_quiet(void);                                               /* its threads let go of futures; before the pool stops */
 void objects_stop(void);
+
+void packer_free(struct packer *k); /* actor/node */
 
 /* ---- trace.c ---- */
 enum { TRACE_SPAWN, TRACE_EXIT, TRACE_SUSPEND, TRACE_RESUME, TRACE_BEGIN, TRACE_END };

@@ -113,6 +113,7 @@ typedef struct local {
     wait_node node; /* for blocking waits */
     _Atomic uint32_t node_word;
     struct trace_ring *trace;
+    struct packer *packer; /* of actor/node */
 } local;
 static inline local *local_of(worker *w) { return w->user; }
 

@@ -9,18 +9,9 @@
 #include <string.h>
 
 #include "actor/group/group.h"
+#include "actor/node/node.h"
 #include "actor/runtime/internal.h"
 #include "actor/runtime/names.h"
-
-/* Payload of every relation message; a text follows. */
-typedef struct relation {
-    uint64_t who;     /* EXIT, DOWN: who exited; LINK, UNLINK: the partner; MONITOR: the watcher */
-    uint64_t monitor; /* id */
-    const manta_method *method;
-    int32_t status;
-    uint32_t text_bytes;
-    char text[];
-} relation;
 
 static _Atomic uint64_t next_monitor = 1;
 
@@ -109,6 +100,7 @@ static message *relation_new(
 static bool deliver(worker *w, uint64_t to, message *m)
 {
     actor *a = actor_slot(to);
+    if (is_remote(to)) return node_post(w, to, m, false) == MANTA_OK;
     if (!actor_is(a, to)) {
         message_free(w, m);
         return false;
@@ -116,6 +108,28 @@ static bool deliver(worker *w, uint64_t to, message *m)
     m->generation = (uint32_t)(to >> 32);
     message_deliver(w, a, m);
     return true;
+}
+
+void relation_signal(
+    worker *w, int kind, uint64_t to, uint64_t who, uint64_t monitor_id, const manta_method *method, manta_status status, const char *text)
+{
+    message *m = relation_new(w, kind, who, monitor_id, method, status, text);
+    if (!m) runtime_report("no memory for a signal to actor %u", (uint32_t)to);
+    else if (actor_is(actor_slot(to), to)) deliver(w, to, m);
+    else {
+        relation_dead(w, to, m, NULL);
+        message_free(w, m);
+    }
+}
+
+/* The watchers' side of monitors in force: who is watched need not remember. */
+static void stop_watching(worker *w, actor_extra *x, uint64_t me)
+{
+    for (uint32_t i = 0; i + 1 < x->watching.count; i += 2) {
+        message *m = relation_new(w, KIND_DEMONITOR, me, x->watching.ids[i], NULL, MANTA_OK, NULL);
+        if (m) deliver(w, x->watching.ids[i + 1], m);
+    }
+    x->watching.count = 0;
 }
 
 static void signal_exit(worker *w, uint64_t to, uint64_t who, manta_status status, const char *text)
@@ -255,7 +269,7 @@ void relation_handle(worker *w, actor *a, message *m)
     }
 }
 
-static void complete_watch(worker *w, future *f, manta_status status)
+void complete_watch(worker *w, future *f, manta_status status)
 {
     int32_t value = (int32_t)status;
     manta_layout layout = {.size = sizeof value};
@@ -286,6 +300,7 @@ void relation_exit(worker *w, actor *a, uint64_t id, manta_status status, const 
     for (uint32_t i = 0; i < x->links.count; i++) signal_exit(w, x->links.ids[i], id, status, text);
     for (uint32_t i = 0; i < x->monitors.count; i++) signal_down(w, &x->monitors.items[i], id, status, text);
     for (uint32_t i = 0; i < x->exit_waiters.count; i++) complete_watch(w, x->exit_waiters.items[i], status);
+    stop_watching(w, x, id);
     x->links.count = x->monitors.count = x->exit_waiters.count = 0;
 }
 
@@ -383,18 +398,24 @@ manta_status manta_demonitor(manta_monitor_id id)
     return MANTA_OK;
 }
 
+manta_status watch_exit(worker *w, uint64_t who, future *f)
+{
+    message *m = relation_new(w, KIND_WATCH, who, 0, NULL, MANTA_OK, NULL);
+    if (!m) return MANTA_ENOMEM;
+    m->reply = f;
+    store_relaxed(&f->target, who);
+    if (!deliver(w, who, m)) complete_watch(w, f, MANTA_EDEAD);
+    return MANTA_OK;
+}
+
 manta_status manta_wait_exit(manta_actor who, uint64_t timeout_ms, manta_status *out_reason)
 {
     worker *w = worker_self();
     future *f = w ? future_new(w) : NULL;
-    message *m = f ? relation_new(w, KIND_WATCH, who.id, 0, NULL, MANTA_OK, NULL) : NULL;
-    if (!m) {
+    if (!f || watch_exit(w, who.id, f)) {
         if (f) future_free(w, f);
         return error_set(MANTA_ENOMEM, "manta_wait_exit: no memory");
     }
-    m->reply = f;
-    store_relaxed(&f->target, who.id);
-    if (!deliver(w, who.id, m)) complete_watch(w, f, MANTA_EDEAD);
     manta_status status = event_await(f, timeout_ms == MANTA_FOREVER ? OS_FOREVER : deadline_after_ms(timeout_ms), "exit");
     if (status) {
         future_drop(worker_self(), f);

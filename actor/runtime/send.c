@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "actor/inspect/inspect.h"
+#include "actor/node/node.h"
 #include "actor/runtime/internal.h"
 
 /* Arguments are padded to 16 bytes, so the copy is a few vector moves. */
@@ -170,12 +171,21 @@ static noinline manta_status refuse(worker *w, uint64_t to, message *m, manta_st
     return seen;
 }
 
+/* To another process; *out stays NULL. */
+static noinline manta_status elsewhere(worker **wp, uint64_t to, message *m, actor **out)
+{
+    *out = NULL;
+    manta_status status = node_post(*wp, to, m, true);
+    *wp = worker_self();
+    return status;
+}
+
 /* *wp: the calling thread's record, which a wait for room may change. */
 static inline manta_status post(worker **wp, uint64_t to, message *m, actor **out)
 {
     worker *w = *wp;
     actor *a = actor_slot(to);
-    if (unlikely(!actor_is(a, to))) return refuse(w, to, m, MANTA_EDEAD);
+    if (unlikely(!actor_is(a, to))) return is_remote(to) ? elsewhere(wp, to, m, out) : refuse(w, to, m, MANTA_EDEAD);
     m->generation = (uint32_t)(to >> 32);
     if (unlikely(load_relaxed(&a->flags) & ACTOR_BOUNDED)) {
         manta_status status = make_room(&w, a, to);
@@ -203,17 +213,19 @@ void message_post_at_once(worker *w, uint64_t to, message *m)
         m->generation = (uint32_t)(to >> 32);
         add_relaxed(&a->extra->queued, 1);
         message_deliver(w, a, m);
-    } else post(&w, to, m, &receiver);
+    } else if (is_remote(to)) (void)node_post(w, to, m, false);
+    else post(&w, to, m, &receiver);
 }
 
 /* The end of a handler's budget: let the receiver run. */
-static noinline void send_pause(worker *w, actor *receiver)
+static noinline void send_pause(worker *w, actor *receiver) /* NULL: in another process */
 {
     w->send_budget = the_pool.policy.send_budget;
     if (w->external == 1 || !w->current) return;
     actor *me = actor_of_run(w->current);
     if (me->cls && me->cls->options.no_yield_in_send) return;
-    if (load_relaxed(&receiver->run.hot) && receiver != me && !load_relaxed(&me->run.hot) && !w->external) worker_mute(w, &receiver->run);
+    if (receiver && load_relaxed(&receiver->run.hot) && receiver != me && !load_relaxed(&me->run.hot) && !w->external)
+        worker_mute(w, &receiver->run);
     else worker_yield(w);
 }
 
@@ -227,7 +239,7 @@ manta_status manta_send_method(manta_actor to, const manta_method *method, const
     actor *a;
     manta_status status = post(&w, to.id, m, &a);
     if (unlikely(status)) return status;
-    if (unlikely(--w->send_budget <= 0)) send_pause(worker_self(), a);
+    if (unlikely(--w->send_budget <= 0)) send_pause(w, a);
     return MANTA_OK;
 }
 

@@ -6,6 +6,7 @@
  */
 #include <string.h>
 
+#include "actor/node/node.h"
 #include "actor/runtime/internal.h"
 #include "actor/runtime/names.h"
 #include "actor/runtime/turn.h"
@@ -197,6 +198,7 @@ manta_actor manta_spawn_class(const manta_options *options, manta_class *cls, co
         return (manta_actor){0};
     }
     if (options && check_options(options, cls)) return (manta_actor){0};
+    if (options && options->process.id && options->process.id != the_node.process) return node_spawn(options, cls, arguments);
     actor *a = actor_new(w);
     if (!a) {
         error_set(MANTA_ELIMIT, "%s_spawn: no slot for another actor (max_actors %lu)", cls->name,
@@ -236,11 +238,12 @@ future *actor_started(worker *w, uint64_t id)
     return f;
 }
 
-bool manta_is_alive(manta_actor who) { return actor_is(actor_slot(who.id), who.id); }
+bool manta_is_alive(manta_actor who) { return is_remote(who.id) ? node_is_alive(who.id) : actor_is(actor_slot(who.id), who.id); }
 
 manta_status manta_stop(manta_actor who)
 {
     worker *w = worker_self();
+    if (w && is_remote(who.id)) return node_stop_actor(w, who.id, false);
     message *m = w ? message_new(w, 0) : NULL;
     if (!m) return error_set(MANTA_ENOMEM, "manta_stop: no memory");
     actor *a = actor_slot(who.id);
@@ -261,6 +264,7 @@ manta_status manta_kill(manta_actor who)
 {
     actor *a = actor_slot(who.id);
     worker *w = worker_self();
+    if (w && is_remote(who.id)) return node_stop_actor(w, who.id, true);
     if (!w || !actor_is(a, who.id)) return error_set(MANTA_EDEAD, "manta_kill: %s", manta_status_text(MANTA_EDEAD));
     atomic_fetch_or_explicit(&a->flags, ACTOR_KILL, memory_order_seq_cst);
     actor_nudge(w, a);

@@ -9,6 +9,7 @@
 
 #include "actor/group/group.h"
 #include "actor/inspect/inspect.h"
+#include "actor/node/node.h"
 #include "actor/runtime/config.h"
 #include "actor/runtime/internal.h"
 #include "actor/runtime/later.h"
@@ -103,6 +104,7 @@ static void worker_stop(worker *w)
     slab_cache_flush(&actor_slab, &w->caches[ACTOR_CACHE]);
     counters_keep(l);
     trace_ring_free(l);
+    packer_free(l->packer);
     w->user = NULL;
     base_free(l);
 }
@@ -128,6 +130,8 @@ static manta_status start_pool(const manta_config *c)
     if (o.workers > POOL_MAX_WORKERS) o.workers = POOL_MAX_WORKERS;
     return pool_start(&o) ? MANTA_OK : MANTA_ENOMEM;
 }
+
+static manta_status stop_locked(void);
 
 static manta_t *fail_start(const char *text)
 {
@@ -155,6 +159,12 @@ static manta_t *start_locked(const manta_config *given, int *argc, char ***argv)
     }
     trace_start();
     store_seq(&the_runtime.running, UP);
+    if (node_start(&the_runtime.config)) {
+        char reason[400];
+        snprintf(reason, sizeof reason, "%s", manta_last_error()->message);
+        (void)stop_locked();
+        return fail_start(reason);
+    }
     return &the_system;
 }
 
@@ -268,6 +278,7 @@ static manta_status stop_locked(void)
     }
     worker *w = worker_self();
     if (w && w->user) scope_clean(w, activation_of(w));
+    node_stop();
     clean_tables();
     pool_stop();
     actors_trim();

@@ -1,6 +1,7 @@
 /*
  * Local tasks: a task is an actor slot with one message and no mailbox of its own, so it waits, is listed and is cancelled like any handler.
  */
+#include "actor/node/node.h"
 #include "actor/runtime/internal.h"
 #include "actor/runtime/turn.h"
 
@@ -120,14 +121,22 @@ void task_turn(worker *w, actor *a)
     task_end(w, a);
 }
 
-static future *submit_plain(worker *w, const manta_method *task, const void *arguments, size_t extra_bytes, manta_priority priority)
+bool task_launch(worker *w, message *m, manta_priority priority, uint64_t process)
+{
+    if (likely(!process || process == the_node.process)) return task_spawn(w, m, priority, NULL);
+    node_task(w, process, m);
+    return true;
+}
+
+static future *submit_plain(
+    worker *w, const manta_method *task, const void *arguments, size_t extra_bytes, manta_priority priority, uint64_t process)
 {
     future *f = future_new(w);
     message *m = f ? message_make(w, task, arguments, extra_bytes) : NULL;
     if (m) {
         m->reply = f;
         f->method = task;
-        if (task_spawn(w, m, priority, NULL)) return f;
+        if (task_launch(w, m, priority, process)) return f;
         message_discard(w, m);
     }
     if (f) future_free(w, f);
@@ -146,7 +155,8 @@ manta_future manta_submit(const manta_options *o, const manta_method *task, cons
     future *f;
     if (unlikely(o && (o->timeout_ms || o->max_retries || o->size > sizeof *o))) {
         if (!(f = attempt_start(w, o, 0, task, arguments, extra_bytes))) return (manta_future){0};
-    } else if (unlikely(!(f = submit_plain(w, task, arguments, extra_bytes, o ? o->priority : MANTA_PRIORITY_NORMAL)))) {
+    } else if (unlikely(
+                   !(f = submit_plain(w, task, arguments, extra_bytes, o ? o->priority : MANTA_PRIORITY_NORMAL, o ? o->process.id : 0)))) {
         error_set(MANTA_ENOMEM, "%s_submit: no memory or no slot for another task", task->name);
         return (manta_future){0};
     }

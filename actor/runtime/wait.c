@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "actor/inspect/inspect.h"
+#include "actor/node/node.h"
 #include "actor/runtime/internal.h"
 #include "actor/runtime/turn.h"
 #include "scheduler/pool/pool_internal.h"
@@ -341,5 +342,6 @@ manta_status manta_cancel(manta_future handle)
     uint64_t target = load_relaxed(&f->target);
     actor *a = actor_slot(target);
     if (actor_is(a, target)) actor_nudge(worker_self(), a);
+    else if (is_remote(target)) node_cancel(worker_self(), f, target);
     return MANTA_OK;
 }

@@ -15,7 +15,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { CHILD_FD = 50 };
+#include "test/support/test.h"
+
 typedef struct child_process {
     pid_t pid;
     int fd;
@@ -23,13 +24,8 @@ typedef struct child_process {
 
 #define CHILD(name_) \
     static void child_##name_(const char *argument, int parent); \
-    __attribute__((constructor)) static void child_main_##name_(void) \
-    { \
-        const char *role = getenv("MANTA_TEST_ROLE"); \
-        if (!role || strcmp(role, #name_) != 0) return; \
-        child_##name_(getenv("MANTA_TEST_ARGUMENT"), CHILD_FD); \
-        _exit(0); \
-    } \
+    static test_role role_##name_ = {#name_, child_##name_, NULL}; \
+    __attribute__((constructor)) static void register_role_##name_(void) { test_register_role(&role_##name_); } \
     static void child_##name_(const char *argument, int parent)
 
 static inline child_process child_start(const char *role, const char *argument)
@@ -39,7 +35,7 @@ static inline child_process child_start(const char *role, const char *argument)
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends)) return c;
     c.pid = fork();
     if (c.pid == 0) {
-        dup2(ends[1], CHILD_FD);
+        dup2(ends[1], TEST_CHILD_FD);
         setenv("MANTA_TEST_ROLE", role, 1);
         setenv("MANTA_TEST_ARGUMENT", argument, 1);
         execl("/proc/self/exe", role, (char *)NULL);

@@ -10,6 +10,24 @@ void test_register(test_case *c)
     *link = c;
 }
 
+static test_role *test_roles;
+
+void test_register_role(test_role *r)
+{
+    r->next = test_roles;
+    test_roles = r;
+}
+
+/* Does not return when this program is a child in a role. */
+static void run_role(void)
+{
+    const char *role = getenv("MANTA_TEST_ROLE");
+    if (!role) return;
+    for (test_role *r = test_roles; r; r = r->next)
+        if (strcmp(r->name, role) == 0) r->run(getenv("MANTA_TEST_ARGUMENT"), TEST_CHILD_FD);
+    exit(0);
+}
+
 void test_report(const char *file, int line, const char *what)
 {
     fprintf(stderr, "%s:%d: expected %s\n", file, line, what);
@@ -41,6 +59,7 @@ uint64_t test_seed(void)
 int main(int argc, char **argv)
 {
     int passed = 0, failed = 0;
+    run_role();
     for (test_case *c = test_cases; c; c = c->next) {
         if (argc > 1 && !strstr(c->name, argv[1])) continue;
         test_failed = 0;

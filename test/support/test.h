@@ -25,7 +25,15 @@ typedef struct test_case {
 extern test_case *test_cases;
 extern int test_failed; /* of the running case */
 
+enum { TEST_CHILD_FD = 50 };
+typedef struct test_role { /* what this program does instead of tests when it is started as somebody's child, see child.h */
+    const char *name;
+    void (*run)(const char *argument, int parent);
+    struct test_role *next;
+} test_role;
+
 void test_register(test_case *c);
+void test_register_role(test_role *r);
 void test_report(const char *file, int line, const char *what);
 double test_now_s(void);
 uint64_t test_seed(void); /* MANTA_TEST_SEED, or one from the clock; printed when a case fails */

@@ -8,6 +8,7 @@
 #define MANTA_MANTA_H
 
 #include <manta/actor.h>
+#include <manta/cluster.h>
 #include <manta/future.h>
 #include <manta/group.h>
 #include <manta/inspect.h>

@@ -24,6 +24,9 @@ typedef struct {
 } manta_actor; /* any actor; typed handles (Counter_ref) wrap one */
 typedef struct {
     uint64_t id;
+} manta_process; /* a system in some process, see manta/cluster.h */
+typedef struct {
+    uint64_t id;
 } manta_future; /* the answer of one call; typed futures wrap one */
 typedef struct {
     uint64_t id[2];
@@ -90,6 +93,7 @@ typedef struct manta_options {
     bool trap_exit;           /* spawn: exit signals of linked actors become calls of the class's on_exit method */
     bool link;                /* spawn: link the new actor to the calling one */
     uint32_t stream_limit;    /* generator: values that may wait unread; 0: 16 */
+    manta_process process;    /* spawn, task: in that process; {0}: this one. Such a spawn waits for the answer */
 } manta_options;
 #ifndef __cplusplus
 #define MANTA_OPTIONS(...) (&(const manta_options){.size = sizeof(manta_options), __VA_ARGS__})

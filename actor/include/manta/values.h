@@ -106,8 +106,6 @@ static inline void manta_relocate_manta_object(manta_object *v, unsigned char **
 static inline void manta_refs_manta_object(manta_object *v, manta_ref_visitor visit, void *context) { visit(&v->ref, v, context); }
 
 /* Handles on the wire: arrays of unsigned integers. */
-static inline void manta_pack_manta_actor(manta_writer *w, const manta_actor *v) { manta_pack_uint64_t(w, &v->id); }
-static inline void manta_unpack_manta_actor(manta_reader *r, manta_actor *v) { manta_unpack_uint64_t(r, &v->id); }
 static inline void manta_pack_manta_ref(manta_writer *w, const manta_ref *v)
 {
     manta_pack_array(w, 2);
@@ -117,6 +115,8 @@ static inline void manta_pack_manta_ref(manta_writer *w, const manta_ref *v)
 #ifdef __cplusplus
 extern "C" {
 #endif
+MANTA_EXPORT void manta_pack_manta_actor(manta_writer *w, const manta_actor *v); /* [process, id] */
+MANTA_EXPORT void manta_unpack_manta_actor(manta_reader *r, manta_actor *v);
 MANTA_EXPORT void manta_unpack_fields(manta_reader *r, size_t count); /* an array header of exactly `count`, else the reader fails */
 #ifdef __cplusplus
 }

@@ -1,0 +1,291 @@
+/*
+ * Start and stop of the part that talks to other processes, and peers coming and going.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "actor/node/node.h"
+#include "scheduler/os/os_file.h"
+
+enum { ADDRESSES = 8, JOIN_TIMEOUT_MS = 10000, LINGER_MS = 1000 };
+
+node_state the_node = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+typedef struct dial { /* a manta_connect under way */
+    struct dial *next;
+    const char *address;
+    future *done;
+    uint64_t process;
+    manta_status status;
+    char reason[256];
+} dial;
+static dial *dials; /* under the_node.lock */
+
+/* ---- dialling ---- */
+
+static dial *dial_of(const char *address) /* under the lock */
+{
+    for (dial *d = dials; d; d = d->next)
+        if (strcmp(d->address, address) == 0 && d->done) return d;
+    return NULL;
+}
+
+static void dial_end(worker *w, const char *address, uint64_t process, manta_status status, const char *reason)
+{
+    pthread_mutex_lock(&the_node.lock);
+    dial *d = dial_of(address);
+    future *done = d ? d->done : NULL;
+    if (done) {
+        d->done = NULL;
+        d->process = process;
+        d->status = status;
+        snprintf(d->reason, sizeof d->reason, "%s", reason ? reason : "");
+    }
+    pthread_mutex_unlock(&the_node.lock);
+    if (done) future_complete(w, done, NULL, NULL, 0);
+}
+
+static void dial_remove(dial *gone)
+{
+    pthread_mutex_lock(&the_node.lock);
+    for (dial **at = &dials; *at; at = &(*at)->next)
+        if (*at == gone) {
+            *at = gone->next;
+            break;
+        }
+    pthread_mutex_unlock(&the_node.lock);
+}
+
+manta_status manta_connect(const char *address, uint64_t timeout_ms, manta_process *out)
+{
+    if (!the_node.is_on)
+        return error_set(
+            MANTA_EUNSUPPORTED, "manta_connect: this system has no links (manta_config.listen or .join; not in deterministic mode)");
+    if (!address || strlen(address) >= MANTA_ADDRESS_BYTES)
+        return error_set(MANTA_EINVAL, "manta_connect: an address of 1 to %d bytes", MANTA_ADDRESS_BYTES - 1);
+    future *f = future_new(worker_self());
+    if (!f) return error_set(MANTA_ENOMEM, "manta_connect: no memory");
+    dial d = {.address = address, .done = f};
+    pthread_mutex_lock(&the_node.lock);
+    d.next = dials;
+    dials = &d;
+    pthread_mutex_unlock(&the_node.lock);
+    manta_status status = link_connect(the_node.links, address, 0);
+    if (status) error_set(status, "manta_connect: %s: %s", address, link_error());
+    else if ((status = event_await(f, timeout_ms == MANTA_FOREVER ? OS_FOREVER : deadline_after_ms(timeout_ms), "a connection")))
+        error_set(status, "manta_connect: %s: %s", address, manta_status_text(status));
+    dial_remove(&d);
+    if (!status && d.status) status = error_set(d.status, "manta_connect: %s: %s", address, d.reason);
+    if (!status && out) out->id = d.process;
+    future_drop(worker_self(), f);
+    return status;
+}
+
+/* ---- peers coming and going: on the link's thread ---- */
+
+static void say_hello(peer *p)
+{
+    wire_head h = {.kind = WIRE_HELLO};
+    (void)link_send(the_node.links, p->process, &h, sizeof h, the_node.store_name, strlen(the_node.store_name), NULL, NULL);
+}
+
+void on_peer_up(void *context, link_peer who, const char *address, const char *dialled)
+{
+    (void)context;
+    peer *p = peer_get(who.process, true);
+    worker *w = worker_self();
+    if (!p || !w) {
+        link_drop(the_node.links, who.process, MANTA_ENOMEM);
+        return;
+    }
+    pthread_mutex_lock(&p->lock);
+    if (address && *address) snprintf(p->address, sizeof p->address, "%s", address);
+    say_hello(p);
+    p->state = PEER_UP;
+    peer_flush(p);
+    pthread_mutex_unlock(&p->lock);
+    peer_wake_senders(w, p);
+    if (dialled) dial_end(w, dialled, who.process, MANTA_OK, NULL);
+}
+
+void on_no_connection(void *context, const char *dialled, uint64_t expect, manta_status status, const char *reason)
+{
+    if (expect) on_peer_down(context, (link_peer){expect, 0}, status, reason);
+    else if (worker_self()) dial_end(worker_self(), dialled, 0, status, reason);
+}
+
+static void fail_calls(worker *w, peer *p, const char *reason)
+{
+    pthread_mutex_lock(&p->lock);
+    id_table calls = p->calls;
+    p->calls = (id_table){0};
+    pthread_mutex_unlock(&p->lock);
+    size_t cursor = 0;
+    for (future *f; (f = id_table_next(&calls, &cursor, NULL));) {
+        if (f->method || f->packed == FUTURE_PACKED)
+            future_fail_status(w, f, MANTA_EUNKNOWN, "process %016llx: %s", (unsigned long long)p->process, reason);
+        else complete_watch(w, f, MANTA_EDEAD);
+    }
+    id_table_fini(&calls);
+}
+
+static void drop_waiting(peer *p)
+{
+    while (p->first) {
+        waiting *x = p->first;
+        p->first = x->next;
+        base_free(x);
+    }
+    p->last = NULL;
+    p->waiting_bytes = 0;
+}
+
+void on_peer_down(void *context, link_peer who, manta_status status, const char *reason)
+{
+    (void)context;
+    worker *w = worker_self();
+    peer *p = peer_get(who.process, false);
+    (void)status;
+    if (w && p) {
+        pthread_mutex_lock(&p->lock);
+        p->state = PEER_DOWN;
+        snprintf(p->reason, sizeof p->reason, "%s", reason);
+        drop_waiting(p);
+        pthread_mutex_unlock(&p->lock);
+        proxies_retire(who.process);
+        fail_calls(w, p, reason);
+        relations_break(w, p, reason);
+        serve_cancel_all(w, p);
+        borrowed_return_all(w, p);
+        peer_wake_senders(w, p);
+    }
+}
+
+void on_peer_room(void *context, link_peer who)
+{
+    (void)context;
+    peer *p = peer_get(who.process, false);
+    worker *w = worker_self();
+    if (!p || !w) return;
+    pthread_mutex_lock(&p->lock);
+    peer_flush(p);
+    pthread_mutex_unlock(&p->lock);
+    peer_wake_senders(w, p);
+}
+
+/* ---- start and stop ---- */
+
+/* Cuts "a,b,c" into at most ADDRESSES pieces; false: more. */
+static bool cut(char *text, const char **out)
+{
+    int n = 0;
+    char *rest = NULL;
+    for (char *at = strtok_r(text, ", ", &rest); at; at = strtok_r(NULL, ", ", &rest)) {
+        if (n == ADDRESSES) return false;
+        out[n++] = at;
+    }
+    out[n] = NULL;
+    return true;
+}
+
+static void name_store(const manta_config *c)
+{
+    char path[400], boot[40] = "";
+    bool shared = c->store && strcmp(c->store, "private") != 0 && realpath(c->store, path);
+    (void)os_boot_id(boot);
+    if (shared) snprintf(the_node.store_name, sizeof the_node.store_name, "%s %s", boot, path);
+    else the_node.store_name[0] = 0;
+}
+
+static manta_status open_links(const manta_config *c)
+{
+    char listen[4 * MANTA_ADDRESS_BYTES];
+    const char *addresses[ADDRESSES + 1];
+    snprintf(listen, sizeof listen, "%s", c->listen ? c->listen : "");
+    if (!cut(listen, addresses)) return error_set(MANTA_EINVAL, "listen: at most %d addresses", ADDRESSES);
+    link_events events = {on_peer_up, on_peer_message, on_peer_down, on_no_connection, on_peer_room};
+    link_options o = {.self = {the_node.process, os_realtime_ns()}, .bind = addresses, .insecure = c->insecure};
+    manta_status status = link_open(&o, &events, NULL, &the_node.links);
+    return status ? error_set(status, "listen: %s", link_error()) : MANTA_OK;
+}
+
+static manta_status join(const manta_config *c)
+{
+    char text[4 * MANTA_ADDRESS_BYTES];
+    const char *addresses[ADDRESSES + 1];
+    snprintf(text, sizeof text, "%s", c->join ? c->join : "");
+    if (!cut(text, addresses)) return error_set(MANTA_EINVAL, "join: at most %d addresses", ADDRESSES);
+    for (int i = 0; addresses[i]; i++) {
+        manta_status status = manta_connect(addresses[i], JOIN_TIMEOUT_MS, NULL);
+        if (status) return status;
+    }
+    return MANTA_OK;
+}
+
+manta_status node_start(const manta_config *c)
+{
+    if (!(c->listen && *c->listen) && !(c->join && *c->join)) return MANTA_OK;
+    if (c->seed) return error_set(MANTA_EUNSUPPORTED, "listen, join: not in deterministic mode");
+    do the_node.process = os_random_u64() >> 1;
+    while (!the_node.process);
+    if (!proxies_start() || !methods_start()) return error_set(MANTA_ENOMEM, "no memory for the tables of other processes");
+    name_store(c);
+    the_node.is_on = true;
+    manta_status status = (the_node.service = service_start()) ? open_links(c) : manta_last_error()->status;
+    if (!status) status = join(c);
+    return status;
+}
+
+static void free_peers(void)
+{
+    size_t cursor = 0;
+    worker *w = worker_self();
+    for (peer *p; (p = id_table_next(&the_node.peers, &cursor, NULL));) {
+        drop_waiting(p);
+        borrowed_return_all(w, p);
+        id_table_fini(&p->calls);
+        id_table_fini(&p->serving);
+        id_table_fini(&p->introduced);
+        base_free(p->relations);
+        pthread_mutex_destroy(&p->lock);
+        base_free(p);
+    }
+    id_table_fini(&the_node.peers);
+}
+
+void node_stop(void)
+{
+    if (!the_node.is_on) return;
+    link_close(the_node.links, LINGER_MS);
+    the_node.links = NULL;
+    the_node.is_on = false;
+    free_peers();
+    proxies_stop();
+    methods_stop();
+    the_node.process = the_node.service = 0;
+}
+
+/* ---- questions ---- */
+
+manta_process manta_this_process(void) { return (manta_process){the_node.process}; }
+
+const char *manta_listen_address(int n) { return the_node.links ? link_address(the_node.links, n) : NULL; }
+
+manta_status manta_list_processes(manta_process_info *out, size_t capacity, size_t *out_count)
+{
+    size_t cursor = 0, n = 0;
+    pthread_mutex_lock(&the_node.lock);
+    for (peer *p; (p = id_table_next(&the_node.peers, &cursor, NULL)); n++) {
+        if (n >= capacity) continue;
+        pthread_mutex_lock(&p->lock);
+        out[n] = (manta_process_info){
+            .process = {p->process}, .is_up = p->state == PEER_UP, .messages_sent = p->sent, .messages_received = p->received};
+        memcpy(out[n].address, p->address, sizeof out[n].address);
+        pthread_mutex_unlock(&p->lock);
+    }
+    pthread_mutex_unlock(&the_node.lock);
+    *out_count = n;
+    return MANTA_OK;
+}

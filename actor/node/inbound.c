@@ -1,0 +1,351 @@
+/*
+ * Messages that arrive: checked, unpacked, and posted like local ones. All of this runs on the link's thread, which must not wait: bounded mailboxes that would suspend take one more.
+ *
+ * Bytes that break the format of a message's head mean that the peer is broken: the link is dropped with the reason. Arguments that do not unpack are the sender's error: its call fails
+ * with MANTA_EDECODE and says where.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "actor/node/node.h"
+
+typedef struct inbound { /* a call of a peer, while it runs here */
+    wait_node node;
+    peer *peer;
+    future *future;
+    uint64_t call;
+    manta_status exit_status; /* of a watch */
+    bool is_watch;
+} inbound;
+
+/* ---- answers ---- */
+
+static void reply_error(peer *p, uint64_t call, manta_error *error)
+{
+    manta_status status = error->status;
+    manta_writer *w = pack_begin(p);
+    if (w) pack_error(w, error);
+    bool packed = w && pack_end(w, &status);
+    wire_head h = {.kind = WIRE_REPLY, .call = call, .status = (uint32_t)(error->status ? error->status : MANTA_EFAILED)};
+    if (call) (void)peer_send(p, &h, packed ? w->start : NULL, packed ? manta_writer_size(w) : 0, false);
+    error_free(error);
+}
+
+static bool holds_refs(const future *f) { return f->kind == VALUE_BLOCK && f->large.has_refs; }
+
+/* number: of the borrowed result, when it holds refs. */
+static void reply_value(peer *p, uint64_t call, const future *f, uint64_t number)
+{
+    const manta_layout *layout = &f->method->result;
+    const void *value = f->kind == VALUE_BLOCK ? (const void *)f->large.memory->bytes : f->bytes;
+    manta_status status = MANTA_OK;
+    if (holds_refs(f) && !number) {
+        reply_error(p, call,
+            error_new(MANTA_EUNSUPPORTED, NULL, "%s.%s: objects can only be passed to processes with the same object store",
+                f->method->owner, f->method->name));
+        return;
+    }
+    manta_writer *w = pack_begin(p);
+    if (w && layout->size && layout->pack && !f->method->is_generator) layout->pack(w, value);
+    else if (w) manta_pack_nil(w);
+    if (!w || !pack_end(w, &status)) {
+        reply_error(
+            p, call, error_new(w ? status : MANTA_ENOMEM, NULL, "%s.%s: the result cannot be packed", f->method->owner, f->method->name));
+        return;
+    }
+    wire_head h = {.kind = WIRE_REPLY, .call = call, .borrow = number};
+    (void)peer_send(p, &h, w->start, manta_writer_size(w), false);
+}
+
+static void reply_watch(peer *p, uint64_t call, const future *f)
+{
+    int32_t status = MANTA_EDEAD;
+    if (f->kind == VALUE_INLINE && f->size == sizeof status) memcpy(&status, f->bytes, sizeof status);
+    manta_writer *w = pack_begin(p);
+    if (!w) return;
+    manta_pack_int32_t(w, &status);
+    manta_status packed;
+    wire_head h = {.kind = WIRE_REPLY, .call = call};
+    if (pack_end(w, &packed)) (void)peer_send(p, &h, w->start, manta_writer_size(w), false);
+}
+
+static void answered(worker *w, wait_node *node)
+{
+    inbound *in = (inbound *)(void *)node;
+    peer *p = in->peer;
+    future *f = in->future;
+    pthread_mutex_lock(&p->lock);
+    bool wanted = id_table_remove(&p->serving, in->call) != NULL && p->state == PEER_UP;
+    pthread_mutex_unlock(&p->lock);
+    uint64_t number = wanted && !in->is_watch && holds_refs(f) && p->shares_store ? borrow(p, NULL, f) : 0;
+    if (wanted && in->is_watch) reply_watch(p, in->call, f);
+    else if (wanted && f->kind == VALUE_ERROR) reply_error(p, in->call, error_copy(f->error));
+    else if (wanted) reply_value(p, in->call, f, number);
+    if (!number) result_free(w, f);
+    base_free(in);
+}
+
+/* The future that a call of the peer completes; NULL: no memory. */
+static future *serve(worker *w, peer *p, uint64_t call, const manta_method *method)
+{
+    inbound *in = base_calloc(1, sizeof *in);
+    future *f = in ? future_new(w) : NULL;
+    if (f) {
+        *in = (inbound){.node = {answered}, .peer = p, .future = f, .call = call, .is_watch = !method};
+        pthread_mutex_lock(&p->lock);
+        bool ok = !id_table_get(&p->serving, call) && id_table_put(&p->serving, call, in);
+        pthread_mutex_unlock(&p->lock);
+        f->method = method;
+        store_relaxed(&f->state, (uintptr_t)&in->node | FUTURE_NODE);
+        if (ok) return f;
+        future_free(w, f);
+    }
+    base_free(in);
+    return NULL;
+}
+
+void serve_cancel_all(worker *w, peer *p)
+{
+    (void)w;
+    size_t cursor = 0;
+    pthread_mutex_lock(&p->lock);
+    for (inbound *in; (in = id_table_next(&p->serving, &cursor, NULL));) (void)manta_cancel(future_handle(in->future));
+    pthread_mutex_unlock(&p->lock);
+}
+
+static void cancel_one(peer *p, uint64_t call)
+{
+    pthread_mutex_lock(&p->lock);
+    inbound *in = id_table_get(&p->serving, call);
+    if (in) (void)manta_cancel(future_handle(in->future));
+    pthread_mutex_unlock(&p->lock);
+}
+
+/* ---- calls and tasks ---- */
+
+typedef struct arrival {
+    worker *w;
+    peer *peer;
+    const wire_head *head;
+    const void *data;
+    size_t bytes;
+} arrival;
+
+static void taken(const arrival *a)
+{
+    wire_head h = {.kind = WIRE_TAKEN, .call = a->head->borrow};
+    if (h.call) (void)peer_send(a->peer, &h, NULL, 0, false);
+}
+
+/* A struct out of MessagePack, in heap memory; NULL: *out_error says why. */
+static void *unpack(const manta_layout *layout, const manta_method *method, const void *data, size_t bytes, manta_error **out_error)
+{
+    void *value = base_aligned_alloc(16, (layout->size + 31) & ~(size_t)15);
+    if (!value) {
+        *out_error = error_new(MANTA_ENOMEM, NULL, "%s.%s: no memory", method->owner, method->name);
+        return NULL;
+    }
+    memset(value, 0, layout->size);
+    manta_reader r;
+    char text[256] = "bytes follow";
+    manta_reader_init(&r, data, bytes);
+    layout->unpack(&r, value);
+    if (!r.status && r.at == r.end) return value;
+    if (r.status) manta_reader_explain(&r, text, sizeof text);
+    *out_error = error_new(MANTA_EDECODE, NULL, "%s.%s: %s", method->owner, method->name, text);
+    base_free(value);
+    return NULL;
+}
+
+static message *make_message(const arrival *a, const manta_method *method, manta_error **out_error)
+{
+    void *arguments = unpack(&method->arguments, method, a->data, a->bytes, out_error);
+    if (!arguments) return NULL;
+    message *m = message_make(a->w, method, arguments, method->arguments.extra ? method->arguments.extra(arguments) : 0);
+    base_free(arguments);
+    if (m) m->from = a->head->from ? proxy_of(a->peer->process, a->head->from) : 0;
+    else *out_error = error_new(MANTA_ENOMEM, NULL, "%s.%s: no memory", method->owner, method->name);
+    return m;
+}
+
+static void run_call(const arrival *a, const manta_method *method, message *m)
+{
+    uint64_t to = a->head->to ? a->head->to : the_node.service;
+    if (a->head->kind == WIRE_CALL) {
+        if (m->reply) store_relaxed(&((future *)m->reply)->target, to);
+        message_post_at_once(a->w, to, m);
+        return;
+    }
+    if (task_spawn(a->w, m, MANTA_PRIORITY_NORMAL, NULL)) return;
+    future *f = m->reply;
+    m->reply = NULL;
+    message_discard(a->w, m);
+    if (f) future_fail_status(a->w, f, MANTA_ELIMIT, "%s: no slot for another task", method->name);
+}
+
+static void take_call(const arrival *a)
+{
+    const wire_head *h = a->head;
+    const manta_method *method = method_find(h->method);
+    manta_error *error = NULL;
+    message *m = NULL;
+    if (!method || (h->kind == WIRE_TASK) != !method->cls)
+        error = error_new(
+            MANTA_ENOMETHOD, NULL, "process %016llx has no such method: the programs differ", (unsigned long long)the_node.process);
+    else if ((m = make_message(a, method, &error)) && h->call && !(m->reply = serve(a->w, a->peer, h->call, method))) {
+        error = error_new(MANTA_ENOMEM, NULL, "%s.%s: no memory", method->owner, method->name);
+        message_discard(a->w, m);
+        m = NULL;
+    }
+    taken(a);
+    if (m) run_call(a, method, m);
+    else reply_error(a->peer, h->call, error);
+}
+
+/* ---- replies ---- */
+
+static void take_raw(const arrival *a, future *f)
+{
+    block *b = block_new(sizeof(manta_bytes) + a->bytes);
+    if (!b) {
+        future_fail_status(a->w, f, MANTA_ENOMEM, "no memory for a result of %zu bytes", a->bytes);
+        return;
+    }
+    memcpy(b->bytes + sizeof(manta_bytes), a->data, a->bytes);
+    *(manta_bytes *)(void *)b->bytes = (manta_bytes){b->bytes + sizeof(manta_bytes), a->bytes};
+    future_complete_block(a->w, f, b, sizeof(manta_bytes));
+}
+
+static void take_exit(const arrival *a, future *f)
+{
+    manta_reader r;
+    int32_t status = MANTA_EDEAD;
+    manta_reader_init(&r, a->data, a->bytes);
+    manta_unpack_int32_t(&r, &status);
+    complete_watch(a->w, f, r.status ? MANTA_EDEAD : (manta_status)status);
+}
+
+static void take_reply(const arrival *a)
+{
+    future *f = call_take(a->peer, a->head->call);
+    const manta_layout *layout = f && f->method ? &f->method->result : NULL;
+    manta_error *error = NULL;
+    if (f && a->head->status) future_fail(a->w, f, unpack_error(a->data, a->bytes, (manta_status)a->head->status));
+    else if (f && f->packed == FUTURE_PACKED) take_raw(a, f);
+    else if (f && !f->method) take_exit(a, f);
+    else if (f && (!layout->size || f->method->is_generator)) future_complete(a->w, f, NULL, NULL, 0);
+    else if (f) {
+        void *value = unpack(layout, f->method, a->data, a->bytes, &error);
+        if (value) future_complete(a->w, f, layout, value, layout->extra ? layout->extra(value) : 0);
+        else future_fail(a->w, f, error);
+        base_free(value);
+    }
+    taken(a);
+}
+
+/* ---- signals ---- */
+
+static void take_relation(const arrival *a)
+{
+    static const uint8_t kinds[WIRE_KINDS] = {[WIRE_LINK] = KIND_LINK,
+        [WIRE_UNLINK] = KIND_UNLINK,
+        [WIRE_EXIT] = KIND_EXIT,
+        [WIRE_MONITOR] = KIND_MONITOR,
+        [WIRE_DEMONITOR] = KIND_DEMONITOR,
+        [WIRE_DOWN] = KIND_DOWN};
+    const wire_head *h = a->head;
+    char text[512];
+    snprintf(text, sizeof text, "%.*s", (int)(a->bytes < sizeof text ? a->bytes : sizeof text - 1), (const char *)a->data);
+    uint64_t who = proxy_of(a->peer->process, h->from);
+    relation_record r = {.here = h->to, .there = who, .monitor = h->kind == WIRE_MONITOR ? h->call : 0};
+    const manta_method *method = NULL;
+    if (h->kind == WIRE_LINK || h->kind == WIRE_MONITOR) (void)relation_note(a->peer, r);
+    if (h->kind == WIRE_UNLINK || h->kind == WIRE_EXIT) relation_forget(a->peer, h->to, who, 0);
+    if (h->kind == WIRE_DEMONITOR) relation_forget(a->peer, h->to, who, h->call);
+    if (h->kind == WIRE_DOWN) {
+        if (!relation_take(a->peer, h->call, &r)) return;
+        method = r.method;
+    }
+    relation_signal(a->w, kinds[h->kind], h->to, who, h->call, method, (manta_status)h->status,
+        h->kind == WIRE_EXIT || h->kind == WIRE_DOWN ? text : NULL);
+}
+
+static void take_watch(const arrival *a)
+{
+    future *f = serve(a->w, a->peer, a->head->call, NULL);
+    if (f) watch_exit(a->w, a->head->to, f);
+}
+
+static void take_stop(const arrival *a)
+{
+    if (is_remote(a->head->to)) return;
+    if (a->head->kind == WIRE_STOP) (void)manta_stop((manta_actor){a->head->to});
+    else (void)manta_kill((manta_actor){a->head->to});
+}
+
+static void take_introduction(const arrival *a)
+{
+    peer *p = a->head->from == the_node.process ? NULL : peer_get(a->head->from, true);
+    char address[MANTA_ADDRESS_BYTES];
+    if (!p || a->bytes >= sizeof address) return;
+    snprintf(address, sizeof address, "%.*s", (int)a->bytes, (const char *)a->data);
+    pthread_mutex_lock(&p->lock);
+    bool connect = p->state == PEER_CONNECTING && !p->address[0];
+    if (connect) snprintf(p->address, sizeof p->address, "%s", address);
+    pthread_mutex_unlock(&p->lock);
+    if (connect) (void)link_connect(the_node.links, address, p->process);
+}
+
+static void take_hello(const arrival *a)
+{
+    bool same = a->bytes && a->bytes == strlen(the_node.store_name) && memcmp(a->data, the_node.store_name, a->bytes) == 0;
+    pthread_mutex_lock(&a->peer->lock);
+    a->peer->shares_store = same;
+    a->peer->has_hello = true;
+    pthread_mutex_unlock(&a->peer->lock);
+    peer_wake_senders(a->w, a->peer);
+}
+
+static const char *dispatch(const arrival *a)
+{
+    const wire_head *h = a->head;
+    if (is_remote(h->to) || is_remote(h->from)) return "an id of somebody else's table";
+    switch (h->kind) {
+    case WIRE_CALL:
+    case WIRE_TASK: take_call(a); return NULL;
+    case WIRE_REPLY: take_reply(a); return NULL;
+    case WIRE_CANCEL: cancel_one(a->peer, h->call); return NULL;
+    case WIRE_STOP:
+    case WIRE_KILL: take_stop(a); return NULL;
+    case WIRE_LINK:
+    case WIRE_UNLINK:
+    case WIRE_EXIT:
+    case WIRE_MONITOR:
+    case WIRE_DEMONITOR:
+    case WIRE_DOWN: take_relation(a); return NULL;
+    case WIRE_WATCH: take_watch(a); return NULL;
+    case WIRE_INTRODUCE: take_introduction(a); return NULL;
+    case WIRE_HELLO: take_hello(a); return NULL;
+    case WIRE_TAKEN: borrowed_return(a->w, a->peer, h->call); return NULL;
+    default: return "an unknown kind of message";
+    }
+}
+
+void on_peer_message(void *context, link_peer from, const link_message *m)
+{
+    (void)context;
+    wire_head head;
+    peer *p = peer_get(from.process, false);
+    worker *w = worker_self();
+    if (!p || !w) return;
+    const char *bad = m->size_bytes < sizeof head ? "a message that is shorter than its head" : NULL;
+    if (!bad) {
+        memcpy(&head, m->data, sizeof head);
+        arrival a = {w, p, &head, (const unsigned char *)m->data + sizeof head, m->size_bytes - sizeof head};
+        p->received++;
+        bad = dispatch(&a);
+    }
+    if (!bad) return;
+    runtime_report("process %016llx sent %s: the link is dropped", (unsigned long long)from.process, bad);
+    link_drop(the_node.links, from.process, MANTA_EDECODE);
+}

@@ -1,0 +1,80 @@
+/*
+ * The actor that answers for its process: names and spawns. Every process knows it as actor 0 of that process.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "actor/node/node.h"
+
+MANTA_STRUCT(MantaSpawn, (manta_str, class_name), (manta_bytes, arguments), (manta_str, name), (uint32_t, mailbox_limit),
+    (int32_t, overflow), (uint32_t, concurrency), (int32_t, on_failure), (bool, trap_exit))
+
+MANTA_ACTOR(MantaNode, int unused;)
+
+static const char *text_of(manta_str s, char *out, size_t room)
+{
+    snprintf(out, room, "%.*s", (int)s.size, s.data ? s.data : "");
+    return out;
+}
+
+MANTA_METHOD(MantaNode, lookup, manta_actor, (manta_str, name))
+{
+    (void)self;
+    char text[NAME_LIMIT + 2];
+    manta_actor found = {0};
+    manta_status status = manta_lookup(text_of(name, text, sizeof text), &found);
+    if (status) manta_fail(status, "%s", manta_last_error()->message);
+    return found;
+}
+
+MANTA_METHOD(MantaNode, make, manta_actor, (MantaSpawn, what))
+{
+    (void)self;
+    char class_name[NAME_LIMIT + 2], name[NAME_LIMIT + 2];
+    manta_options o = {.size = sizeof o,
+        .mailbox_limit = what.mailbox_limit,
+        .overflow = (manta_overflow)what.overflow,
+        .concurrency = what.concurrency,
+        .on_failure = (manta_failure)what.on_failure,
+        .trap_exit = what.trap_exit};
+    if (what.name.size) o.name = text_of(what.name, name, sizeof name);
+    manta_actor a = manta_spawn(text_of(what.class_name, class_name, sizeof class_name), what.arguments, &o);
+    if (!a.id) manta_fail(manta_last_error()->status, "%s", manta_last_error()->message);
+    return a;
+}
+
+MANTA_CLASS_WITH(MantaNode, (.concurrency = 64), lookup, make)
+
+uint64_t service_start(void) { return MantaNode_spawn().actor.id; }
+
+static MantaNode_ref service_of(manta_process p) { return MantaNode_ref_of((manta_actor){proxy_of(p.id, 0)}); }
+
+manta_status manta_lookup_in(manta_process process, const char *name, manta_actor *out)
+{
+    if (!the_node.is_on || process.id == the_node.process) return manta_lookup(name, out);
+    if (!peer_get(process.id, false))
+        return error_set(MANTA_ENOTFOUND, "manta_lookup_in: process %016llx is not known here", (unsigned long long)process.id);
+    return manta_get(MantaNode_lookup(service_of(process), manta_str_of(name)), out);
+}
+
+manta_actor node_spawn(const manta_options *o, manta_class *cls, const void *arguments)
+{
+    manta_actor made = {0};
+    if (!peer_get(o->process.id, false)) {
+        error_set(MANTA_ENOTFOUND, "%s_spawn: process %016llx is not known here", cls->name, (unsigned long long)o->process.id);
+        return made;
+    }
+    if (cls->init && cls->init->arguments.refs) {
+        error_set(MANTA_EUNSUPPORTED, "%s_spawn: objects cannot be arguments of a spawn in another process", cls->name);
+        return made;
+    }
+    manta_writer w;
+    manta_writer_init_growing(&w);
+    if (cls->init) cls->init->arguments.pack(&w, arguments);
+    MantaSpawn what = {manta_str_of(cls->name), {w.start, manta_writer_size(&w)}, manta_str_of(o->name ? o->name : ""), o->mailbox_limit,
+        (int32_t)o->overflow, o->concurrency, (int32_t)o->on_failure, o->trap_exit};
+    if (w.status) error_set(w.status, "%s_spawn: the arguments cannot be packed", cls->name);
+    else if (manta_get(MantaNode_make(service_of(o->process), what), &made)) made.id = 0;
+    manta_writer_fini(&w);
+    return made;
+}
