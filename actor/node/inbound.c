@@ -171,7 +171,7 @@ static message *make_message(const arrival *a, const manta_method *method, manta
 static void run_call(const arrival *a, const manta_method *method, message *m)
 {
     uint64_t to = a->head->to ? a->head->to : the_node.service;
-    if (a->head->kind == WIRE_CALL) {
+    if (a->head->kind != WIRE_TASK) {
         if (m->reply) store_relaxed(&((future *)m->reply)->target, to);
         message_post_at_once(a->w, to, m);
         return;
@@ -183,16 +183,12 @@ static void run_call(const arrival *a, const manta_method *method, message *m)
     if (f) future_fail_status(a->w, f, MANTA_ELIMIT, "%s: no slot for another task", method->name);
 }
 
-static void take_call(const arrival *a)
+/* method NULL: *error says why. */
+static void begin_call(const arrival *a, const manta_method *method, manta_error *error)
 {
     const wire_head *h = a->head;
-    const manta_method *method = method_find(h->method);
-    manta_error *error = NULL;
     message *m = NULL;
-    if (!method || (h->kind == WIRE_TASK) != !method->cls)
-        error = error_new(
-            MANTA_ENOMETHOD, NULL, "process %016llx has no such method: the programs differ", (unsigned long long)the_node.process);
-    else if ((m = make_message(a, method, &error)) && h->call && !(m->reply = serve(a->w, a->peer, h->call, method))) {
+    if (method && (m = make_message(a, method, &error)) && h->call && !(m->reply = serve(a->w, a->peer, h->call, method))) {
         error = error_new(MANTA_ENOMEM, NULL, "%s.%s: no memory", method->owner, method->name);
         message_discard(a->w, m);
         m = NULL;
@@ -200,6 +196,31 @@ static void take_call(const arrival *a)
     taken(a);
     if (m) run_call(a, method, m);
     else reply_error(a->peer, h->call, error);
+}
+
+static void take_call(const arrival *a)
+{
+    const manta_method *method = method_find(a->head->method);
+    bool fits = method && (a->head->kind == WIRE_TASK) == !method->cls;
+    begin_call(a, fits ? method : NULL,
+        fits ? NULL
+             : error_new(
+                   MANTA_ENOMETHOD, NULL, "process %016llx has no such method: the programs differ", (unsigned long long)the_node.process));
+}
+
+static void take_named(const arrival *a)
+{
+    manta_reader r;
+    manta_str s = {NULL, 0};
+    char name[NAME_LIMIT + 1] = "";
+    manta_reader_init(&r, a->data, a->bytes);
+    manta_unpack_manta_str(&r, &s);
+    if (!r.status && s.size <= NAME_LIMIT && s.size) memcpy(name, s.data, s.size);
+    const manta_method *method = method_named((manta_actor){a->head->to ? a->head->to : the_node.service}, name);
+    arrival rest = *a;
+    rest.data = r.at;
+    rest.bytes = manta_reader_left(&r);
+    begin_call(&rest, method, method ? NULL : error_new(manta_last_error()->status, NULL, "%s", manta_last_error()->message));
 }
 
 /* ---- replies ---- */
@@ -313,6 +334,7 @@ static const char *dispatch(const arrival *a)
     switch (h->kind) {
     case WIRE_CALL:
     case WIRE_TASK: take_call(a); return NULL;
+    case WIRE_NAMED: take_named(a); return NULL;
     case WIRE_REPLY: take_reply(a); return NULL;
     case WIRE_CANCEL: cancel_one(a->peer, h->call); return NULL;
     case WIRE_STOP:

@@ -28,6 +28,7 @@ manta_status node_stop_actor(worker *w, uint64_t to, bool kill);
 bool node_is_alive(uint64_t id); /* as far as is known here */
 void node_cancel(worker *w, future *f, uint64_t target);
 void node_task(worker *w, uint64_t process, message *m); /* runs a task there; takes m, whose reply is completed in any case */
+future *node_call_named(worker *w, uint64_t to, const char *name, manta_bytes payload);  /* NULL: error_set says why */
 manta_actor node_spawn(const manta_options *o, manta_class *cls, const void *arguments); /* waits */
 manta_status node_start(const manta_config *config);                                     /* error_set says why not */
 void node_stop(void);                                                                    /* after the last actor, before the pool stops */
@@ -108,6 +109,7 @@ const manta_method *method_find(uint64_t hash); /* NULL: unknown here */
 enum {
     WIRE_CALL = 1, /* to, from, call (0: one way), method; arguments */
     WIRE_TASK,     /* from, call, method; arguments */
+    WIRE_NAMED,    /* to, from, call; the method's name, then the arguments: for who does not know signatures */
     WIRE_REPLY,    /* call, status; the result, or the error */
     WIRE_CANCEL,   /* call */
     WIRE_STOP,

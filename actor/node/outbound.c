@@ -151,6 +151,37 @@ static manta_status send_call(worker *w, proxy to, message *m, uint8_t kind, boo
     return status;
 }
 
+static bool pack_named(peer *p, const char *name, manta_bytes payload, manta_writer **out, manta_status *status)
+{
+    manta_str s = manta_str_of(name);
+    *out = pack_begin(p);
+    *status = MANTA_ENOMEM;
+    if (!*out) return false;
+    manta_pack_manta_str(*out, &s);
+    manta_pack_raw(*out, payload.data, payload.size);
+    return pack_end(*out, status);
+}
+
+future *node_call_named(worker *w, uint64_t to, const char *name, manta_bytes payload)
+{
+    proxy p;
+    manta_writer *out;
+    manta_status status = MANTA_EDEAD;
+    future *f = proxy_get(to, &p) && pack_named(p.peer, name, payload, &out, &status) ? future_new(w) : NULL;
+    uint64_t call = add_relaxed(&the_node.next_call, 1) + 1;
+    if (f) f->packed = FUTURE_PACKED;
+    if (!f || !call_add(p.peer, call, f)) {
+        if (f) future_free(w, f);
+        error_set(f ? MANTA_EUNKNOWN : status ? status : MANTA_ENOMEM, "manta_call %s: the process cannot be reached", name);
+        return NULL;
+    }
+    store_relaxed(&f->target, to);
+    wire_head h = {.kind = WIRE_NAMED, .to = p.id, .call = call};
+    if ((status = peer_send(p.peer, &h, out->start, manta_writer_size(out), true)))
+        fail_call(worker_self(), p.peer, call, status, manta_status_text(status));
+    return f;
+}
+
 static const uint8_t wire_kinds[] = {[KIND_LINK] = WIRE_LINK,
     [KIND_UNLINK] = WIRE_UNLINK,
     [KIND_EXIT] = WIRE_EXIT,

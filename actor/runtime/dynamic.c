@@ -5,6 +5,7 @@
  */
 #include <string.h>
 
+#include "actor/node/node.h"
 #include "actor/runtime/internal.h"
 #include "actor/runtime/turn.h"
 
@@ -37,7 +38,7 @@ static void *unpack(const manta_method *method, manta_bytes payload)
     return NULL;
 }
 
-static const manta_method *method_of(manta_actor to, const char *name)
+const manta_method *method_named(manta_actor to, const char *name)
 {
     actor *a = actor_slot(to.id);
     manta_class *cls = actor_is(a, to.id) ? a->cls : NULL;
@@ -71,17 +72,23 @@ static future *call(worker *w, manta_actor to, const manta_method *method, const
     return f;
 }
 
-manta_future manta_call(manta_actor to, const char *name, manta_bytes payload)
+static manta_future in_scope(future *f)
 {
-    worker *w = worker_self();
-    const manta_method *method = w ? method_of(to, name) : NULL;
-    void *arguments = method ? unpack(method, payload) : NULL;
-    future *f = arguments ? call(w, to, method, arguments) : NULL;
-    base_free(arguments);
     if (!f) return (manta_future){0};
     activation *act = activation_self();
     if (act->actor || act->scope_depth) future_scope_add(act, f);
     return future_handle(f);
+}
+
+manta_future manta_call(manta_actor to, const char *name, manta_bytes payload)
+{
+    worker *w = worker_self();
+    if (w && is_remote(to.id)) return in_scope(node_call_named(w, to.id, name, payload));
+    const manta_method *method = w ? method_named(to, name) : NULL;
+    void *arguments = method ? unpack(method, payload) : NULL;
+    future *f = arguments ? call(w, to, method, arguments) : NULL;
+    base_free(arguments);
+    return in_scope(f);
 }
 
 /* The value is a manta_bytes whose bytes follow it in the block. */

@@ -73,6 +73,9 @@ _Noreturn void handler_killed(activation *act); /* leaves the body for good */
 
 void actor_run_call(worker *w, actor *a, message *m); /* runs one call message as a handler now and frees it */
 
+/* ---- dynamic.c ---- */
+const manta_method *method_named(manta_actor to, const char *name); /* of a living actor here; NULL: error_set says why */
+
 /* ---- exit.c ---- */
 void actor_exit(worker *w, actor *a, manta_status status, const manta_error *error); /* owner; the slot is gone afterwards */
 

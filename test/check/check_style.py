@@ -107,7 +107,7 @@ def main():
         if value > limits[name]:
             failed = True
             print(f"    too much: {where}")
-        elif "--write" in sys.argv and not name.endswith("_lines"):
+        elif "--write" in sys.argv and not name.endswith(("_lines", "_median", "_90_percent")):
             text = re.sub(rf"^({name} +)\d+$", rf"\g<1>{value}", text, flags=re.M)
     if "--write" in sys.argv:
         with open(os.path.join(root, RATCHET), "w", encoding="utf-8") as file:

@@ -73,6 +73,8 @@ foreach(source ${example_sources})
   manta_test(example.${name} example sh ${CHECK}/example.sh $<TARGET_FILE:example_${name}> ${PROJECT_SOURCE_DIR}/test/examples/${name}.expected)
 endforeach()
 
+manta_test(example.python example sh ${CHECK}/python.sh $<TARGET_FILE:example_serve> ${PROJECT_SOURCE_DIR})
+
 file(GLOB cases CONFIGURE_DEPENDS test/fail/*.c)
 foreach(source ${cases})
   get_filename_component(name ${source} NAME_WE)

@@ -306,3 +306,22 @@ TEST(relations)
     EXPECT_EQ(manta_wait_exit(far_linked.actor, 20000, NULL), MANTA_OK);
     EXPECT(pair_stop(&p, 0));
 }
+
+/* Calls by name reach actors of other processes, with MessagePack both ways. */
+TEST(by_name)
+{
+    pair p;
+    EXPECT(pair_start(&p, NULL, ipc()));
+    manta_bytes answer;
+    EXPECT_EQ(manta_get_value(
+                  manta_call(p.tally.actor, "add", (manta_bytes){(const unsigned char *)"\x91\x07", 2}), &answer, sizeof answer, 20000),
+        MANTA_OK);
+    EXPECT(answer.size == 1 && ((const unsigned char *)answer.data)[0] == 7);
+    EXPECT_EQ(manta_get_value(
+                  manta_call(p.tally.actor, "nothing", (manta_bytes){(const unsigned char *)"\x90", 1}), &answer, sizeof answer, 20000),
+        MANTA_ENOMETHOD);
+    EXPECT_EQ(
+        manta_get_value(manta_call(p.tally.actor, "add", (manta_bytes){(const unsigned char *)"\x90", 1}), &answer, sizeof answer, 20000),
+        MANTA_EDECODE);
+    EXPECT(pair_stop(&p, 0));
+}
