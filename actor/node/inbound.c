@@ -137,10 +137,19 @@ static void taken(const arrival *a)
     if (h.call) (void)peer_send(a->peer, &h, NULL, 0, false);
 }
 
-/* A struct out of MessagePack, in heap memory; NULL: *out_error says why. */
-static void *unpack(const manta_layout *layout, const manta_method *method, const void *data, size_t bytes, manta_error **out_error)
+/* Where a struct is unpacked: most are small. */
+typedef struct unpacked {
+    _Alignas(16) unsigned char small[512];
+    void *large;
+} unpacked;
+
+/* A struct out of MessagePack; NULL: *out_error says why. base_free(u->large) in any case. */
+static void *unpack(
+    unpacked *u, const manta_layout *layout, const manta_method *method, const void *data, size_t bytes, manta_error **out_error)
 {
-    void *value = base_aligned_alloc(16, (layout->size + 31) & ~(size_t)15);
+    size_t room = (layout->size + 31) & ~(size_t)15;
+    u->large = room > sizeof u->small ? base_aligned_alloc(16, room) : NULL;
+    void *value = room > sizeof u->small ? u->large : u->small;
     if (!value) {
         *out_error = error_new(MANTA_ENOMEM, NULL, "%s.%s: no memory", method->owner, method->name);
         return NULL;
@@ -153,16 +162,16 @@ static void *unpack(const manta_layout *layout, const manta_method *method, cons
     if (!r.status && r.at == r.end) return value;
     if (r.status) manta_reader_explain(&r, text, sizeof text);
     *out_error = error_new(MANTA_EDECODE, NULL, "%s.%s: %s", method->owner, method->name, text);
-    base_free(value);
     return NULL;
 }
 
 static message *make_message(const arrival *a, const manta_method *method, manta_error **out_error)
 {
-    void *arguments = unpack(&method->arguments, method, a->data, a->bytes, out_error);
+    unpacked u;
+    void *arguments = unpack(&u, &method->arguments, method, a->data, a->bytes, out_error);
+    message *m = arguments ? message_make(a->w, method, arguments, method->arguments.extra ? method->arguments.extra(arguments) : 0) : NULL;
+    base_free(u.large);
     if (!arguments) return NULL;
-    message *m = message_make(a->w, method, arguments, method->arguments.extra ? method->arguments.extra(arguments) : 0);
-    base_free(arguments);
     if (m) m->from = a->head->from ? proxy_of(a->peer->process, a->head->from) : 0;
     else *out_error = error_new(MANTA_ENOMEM, NULL, "%s.%s: no memory", method->owner, method->name);
     return m;
@@ -256,10 +265,11 @@ static void take_reply(const arrival *a)
     else if (f && !f->method) take_exit(a, f);
     else if (f && (!layout->size || f->method->is_generator)) future_complete(a->w, f, NULL, NULL, 0);
     else if (f) {
-        void *value = unpack(layout, f->method, a->data, a->bytes, &error);
+        unpacked u;
+        void *value = unpack(&u, layout, f->method, a->data, a->bytes, &error);
         if (value) future_complete(a->w, f, layout, value, layout->extra ? layout->extra(value) : 0);
         else future_fail(a->w, f, error);
-        base_free(value);
+        base_free(u.large);
     }
     taken(a);
 }
@@ -353,11 +363,23 @@ static const char *dispatch(const arrival *a)
     }
 }
 
+/* Messages come in runs from one peer; its record lasts until the links are closed. */
+static peer *peer_of(uint64_t process)
+{
+    static _Thread_local peer *last;
+    static _Thread_local uint64_t last_process, last_node;
+    if (process == last_process && last_node == the_node.process) return last;
+    last = peer_get(process, false);
+    last_process = last ? process : 0;
+    last_node = the_node.process;
+    return last;
+}
+
 void on_peer_message(void *context, link_peer from, const link_message *m)
 {
     (void)context;
     wire_head head;
-    peer *p = peer_get(from.process, false);
+    peer *p = peer_of(from.process);
     worker *w = worker_self();
     if (!p || !w) return;
     const char *bad = m->size_bytes < sizeof head ? "a message that is shorter than its head" : NULL;

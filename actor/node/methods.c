@@ -51,10 +51,12 @@ void methods_stop(void)
 
 const manta_method *method_find(uint64_t hash)
 {
+    static _Thread_local const manta_method *last;
     if (!hash) return NULL;
+    if (last && method_hash(last) == hash) return last;
     pthread_mutex_lock(&lock);
     const manta_method *m = id_table_get(&by_hash, hash);
     if (!m && read_registry()) m = id_table_get(&by_hash, hash);
     pthread_mutex_unlock(&lock);
-    return m;
+    return last = m;
 }
