@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "actor/node/node.h"
+#include "actor/node/raylet.h"
 #include "scheduler/os/os_file.h"
 
 enum { ADDRESSES = 8, JOIN_TIMEOUT_MS = 10000, LINGER_MS = 1000 };
@@ -199,11 +200,31 @@ static void name_store(const manta_config *c)
     else the_node.store_name[0] = 0;
 }
 
+/* The daemon that this driver or worker belongs to; NULL: it is neither. */
+static const char *job_address(const manta_config *c)
+{
+    static char address[MANTA_ADDRESS_BYTES];
+    const char *given = getenv("MANTA_WORKER");
+    if (given && sscanf(given, "%255s", address) == 1) return address;
+    return c->cluster && *c->cluster ? c->cluster : NULL;
+}
+
+/* An address of this process's own, by which those who can reach the daemon can reach it too. */
+static void listen_like(const char *daemon, char *out, size_t room)
+{
+    char host[MANTA_ADDRESS_BYTES] = "";
+    if (!daemon) return;
+    if (strncmp(daemon, "ipc://", 6) == 0)
+        snprintf(out, room, "ipc:///tmp/manta-%d-%016llx", (int)getpid(), (unsigned long long)the_node.process);
+    else if (os_own_address(daemon + strlen("tcp://"), host, sizeof host)) snprintf(out, room, "tcp://%s:*", host);
+}
+
 static manta_status open_links(const manta_config *c)
 {
     char listen[4 * MANTA_ADDRESS_BYTES];
     const char *addresses[ADDRESSES + 1];
     snprintf(listen, sizeof listen, "%s", c->listen ? c->listen : "");
+    if (!listen[0]) listen_like(job_address(c), listen, sizeof listen);
     if (!cut(listen, addresses)) return error_set(MANTA_EINVAL, "listen: at most %d addresses", ADDRESSES);
     link_events events = {on_peer_up, on_peer_message, on_peer_down, on_no_connection, on_peer_room};
     link_options o = {.self = {the_node.process, os_realtime_ns()}, .bind = addresses, .insecure = c->insecure};
@@ -226,7 +247,8 @@ static manta_status join(const manta_config *c)
 
 manta_status node_start(const manta_config *c)
 {
-    if (!(c->listen && *c->listen) && !(c->join && *c->join)) return MANTA_OK;
+    bool is_worker = getenv("MANTA_WORKER") != NULL, is_driver = c->cluster && *c->cluster;
+    if (!is_worker && !is_driver && !(c->listen && *c->listen) && !(c->join && *c->join)) return MANTA_OK;
     if (c->seed) return error_set(MANTA_EUNSUPPORTED, "listen, join: not in deterministic mode");
     do the_node.process = os_random_u64() >> 1;
     while (!the_node.process);
@@ -235,7 +257,7 @@ manta_status node_start(const manta_config *c)
     the_node.is_on = true;
     manta_status status = (the_node.service = service_start()) ? open_links(c) : manta_last_error()->status;
     if (!status) status = join(c);
-    return status;
+    return status ? status : job_start(c);
 }
 
 static void free_peers(void)
@@ -258,6 +280,7 @@ static void free_peers(void)
 void node_stop(void)
 {
     if (!the_node.is_on) return;
+    job_stop();
     link_close(the_node.links, LINGER_MS);
     the_node.links = NULL;
     the_node.is_on = false;

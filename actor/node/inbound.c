@@ -340,7 +340,7 @@ static void take_hello(const arrival *a)
 static const char *dispatch(const arrival *a)
 {
     const wire_head *h = a->head;
-    if (is_remote(h->to) || is_remote(h->from)) return "an id of somebody else's table";
+    if (is_remote(h->to) || (h->kind != WIRE_INTRODUCE && is_remote(h->from))) return "an id of somebody else's table";
     switch (h->kind) {
     case WIRE_CALL:
     case WIRE_TASK: take_call(a); return NULL;

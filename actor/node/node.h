@@ -28,10 +28,10 @@ manta_status node_stop_actor(worker *w, uint64_t to, bool kill);
 bool node_is_alive(uint64_t id); /* as far as is known here */
 void node_cancel(worker *w, future *f, uint64_t target);
 void node_task(worker *w, uint64_t process, message *m); /* runs a task there; takes m, whose reply is completed in any case */
-future *node_call_named(worker *w, uint64_t to, const char *name, manta_bytes payload);  /* NULL: error_set says why */
-manta_actor node_spawn(const manta_options *o, manta_class *cls, const void *arguments); /* waits */
-manta_status node_start(const manta_config *config);                                     /* error_set says why not */
-void node_stop(void);                                                                    /* after the last actor, before the pool stops */
+future *node_call_named(worker *w, uint64_t to, const char *name, manta_bytes payload);                    /* NULL: error_set says why */
+manta_actor node_spawn(uint64_t process, const manta_options *o, manta_class *cls, const void *arguments); /* waits */
+manta_status node_start(const manta_config *config);                                                       /* error_set says why not */
+void node_stop(void); /* after the last actor, before the pool stops */
 
 /* ---- peers ---- */
 
@@ -72,6 +72,7 @@ typedef struct peer {
     size_t waiting_bytes;
     waiting *senders; /* who waits for room, or for its hello */
     bool has_hello, shares_store;
+    _Atomic uint32_t under_way; /* calls to it */
     uint64_t sent, received;
 } peer;
 

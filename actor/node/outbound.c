@@ -16,8 +16,10 @@ static bool call_add(peer *p, uint64_t call, future *f)
     pthread_mutex_lock(&p->lock);
     bool ok = p->state != PEER_DOWN && id_table_put(&p->calls, call, f);
     pthread_mutex_unlock(&p->lock);
-    if (ok) memcpy(f->bytes, &call, sizeof call);
-    return ok;
+    if (!ok) return false;
+    memcpy(f->bytes, &call, sizeof call);
+    add_relaxed(&p->under_way, 1);
+    return true;
 }
 
 future *call_take(peer *p, uint64_t call)
@@ -25,6 +27,7 @@ future *call_take(peer *p, uint64_t call)
     pthread_mutex_lock(&p->lock);
     future *f = id_table_remove(&p->calls, call);
     pthread_mutex_unlock(&p->lock);
+    if (f) sub_seq(&p->under_way, 1);
     return f;
 }
 

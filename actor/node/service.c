@@ -57,11 +57,13 @@ manta_status manta_lookup_in(manta_process process, const char *name, manta_acto
     return manta_get(MantaNode_lookup(service_of(process), manta_str_of(name)), out);
 }
 
-manta_actor node_spawn(const manta_options *o, manta_class *cls, const void *arguments)
+manta_actor node_spawn(uint64_t process, const manta_options *given, manta_class *cls, const void *arguments)
 {
     manta_actor made = {0};
-    if (!peer_get(o->process.id, false)) {
-        error_set(MANTA_ENOTFOUND, "%s_spawn: process %016llx is not known here", cls->name, (unsigned long long)o->process.id);
+    static const manta_options none = {.size = sizeof none};
+    const manta_options *o = given ? given : &none;
+    if (!peer_get(process, false)) {
+        error_set(MANTA_ENOTFOUND, "%s_spawn: process %016llx is not known here", cls->name, (unsigned long long)process);
         return made;
     }
     if (cls->init && cls->init->arguments.refs) {
@@ -74,7 +76,7 @@ manta_actor node_spawn(const manta_options *o, manta_class *cls, const void *arg
     MantaSpawn what = {manta_str_of(cls->name), {w.start, manta_writer_size(&w)}, manta_str_of(o->name ? o->name : ""), o->mailbox_limit,
         (int32_t)o->overflow, o->concurrency, (int32_t)o->on_failure, o->trap_exit};
     if (w.status) error_set(w.status, "%s_spawn: the arguments cannot be packed", cls->name);
-    else if (manta_get(MantaNode_make(service_of(o->process), what), &made)) made.id = 0;
+    else if (manta_get(MantaNode_make(service_of((manta_process){process}), what), &made)) made.id = 0;
     manta_writer_fini(&w);
     return made;
 }

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "actor/node/raylet.h"
 #include "actor/runtime/internal.h"
 
 enum { RETRY_FIRST_MS = 10, RETRY_LONGEST_MS = 30000, RETRY_LIMIT = 1000 };
@@ -137,7 +138,8 @@ static bool launch(worker *w, attempt *t, future *f, bool may_wait)
     message *m = make_message(w, t, f);
     if (!m) return false;
     if (!t->to) {
-        if (task_launch(w, m, t->priority, t->process)) return true;
+        uint64_t process = t->process || !load_relaxed(&job_workers) ? t->process : job_pick(t->method->arguments.refs != NULL);
+        if (task_launch(w, m, t->priority, process)) return true;
         message_discard(w, m);
         return false;
     }

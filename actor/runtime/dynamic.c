@@ -41,8 +41,8 @@ static void *unpack(const manta_method *method, manta_bytes payload)
 const manta_method *method_named(manta_actor to, const char *name)
 {
     actor *a = actor_slot(to.id);
-    manta_class *cls = actor_is(a, to.id) ? a->cls : NULL;
-    if (!cls) {
+    manta_class *cls = actor_is(a, to.id) ? __atomic_load_n(&a->cls, __ATOMIC_ACQUIRE) : NULL;
+    if (!cls || !actor_is(a, to.id)) { /* it may be on its way out */
         error_set(MANTA_EDEAD, "manta_call %s: %s", name, manta_status_text(MANTA_EDEAD));
         return NULL;
     }

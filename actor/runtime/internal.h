@@ -99,7 +99,9 @@ future *attempt_start(worker *w, const manta_options *o, uint64_t to_or_0_for_ta
     size_t extra_bytes);        /* NULL: last_error says why */
 bool attempt_cancel(future *u); /* attempt.c: u stands for a retried or timed call; false: it does not */
 
-/* ---- registry (system.c) ---- */
+/* ---- system.c ---- */
+const char *runtime_start_failure(void); /* why the last manta_init failed */
+
 extern manta_class *class_list;
 extern manta_method *task_list;
 extern pthread_mutex_t registry_lock;

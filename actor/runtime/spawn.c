@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "actor/node/node.h"
+#include "actor/node/raylet.h"
 #include "actor/runtime/internal.h"
 #include "actor/runtime/names.h"
 #include "actor/runtime/turn.h"
@@ -98,7 +99,7 @@ actor *actor_new(worker *w)
 void actor_free(worker *w, actor *a)
 {
     extra_reset(a);
-    a->cls = NULL;
+    __atomic_store_n(&a->cls, NULL, __ATOMIC_RELAXED); /* somebody may be asking for its methods by name */
     store_relaxed(&a->flags, 0);
     store_relaxed(&a->phase, PHASE_FREE);
     slab_put(&actor_slab, &w->caches[ACTOR_CACHE], a, ACTOR_LINK);
@@ -188,6 +189,13 @@ static manta_status make(worker *w, actor *a, manta_class *cls, const manta_opti
     return MANTA_OK;
 }
 
+/* A driver's main program spawns on its workers; actors spawn where they are. 0: here. */
+static inline uint64_t place(const manta_class *cls, const manta_options *o)
+{
+    if (likely(!load_relaxed(&job_workers)) || activation_self()->actor || (o && o->link)) return 0;
+    return cls->init && cls->init->arguments.refs ? 0 : job_pick(false);
+}
+
 manta_actor manta_spawn_class(const manta_options *options, manta_class *cls, const void *arguments, size_t extra_bytes)
 {
     worker *w = worker_self();
@@ -198,7 +206,8 @@ manta_actor manta_spawn_class(const manta_options *options, manta_class *cls, co
         return (manta_actor){0};
     }
     if (options && check_options(options, cls)) return (manta_actor){0};
-    if (options && options->process.id && options->process.id != the_node.process) return node_spawn(options, cls, arguments);
+    uint64_t process = options && options->process.id ? options->process.id : place(cls, options);
+    if (unlikely(process && process != the_node.process)) return node_spawn(process, options, cls, arguments);
     actor *a = actor_new(w);
     if (!a) {
         error_set(MANTA_ELIMIT, "%s_spawn: no slot for another actor (max_actors %lu)", cls->name,

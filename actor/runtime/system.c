@@ -133,8 +133,12 @@ static manta_status start_pool(const manta_config *c)
 
 static manta_status stop_locked(void);
 
+static char start_failure[512];
+const char *runtime_start_failure(void) { return start_failure; }
+
 static manta_t *fail_start(const char *text)
 {
+    snprintf(start_failure, sizeof start_failure, "%s", text);
     fprintf(stderr, "manta_init: %s\n", text);
     return NULL;
 }

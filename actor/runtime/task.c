@@ -2,6 +2,7 @@
  * Local tasks: a task is an actor slot with one message and no mailbox of its own, so it waits, is listed and is cancelled like any handler.
  */
 #include "actor/node/node.h"
+#include "actor/node/raylet.h"
 #include "actor/runtime/internal.h"
 #include "actor/runtime/turn.h"
 
@@ -143,6 +144,13 @@ static future *submit_plain(
     return NULL;
 }
 
+/* The process that a task goes to; 0: this one. */
+static inline uint64_t place(const manta_options *o, const manta_method *task)
+{
+    if (o && o->process.id) return o->process.id;
+    return unlikely(load_relaxed(&job_workers)) ? job_pick(task->arguments.refs != NULL) : 0;
+}
+
 manta_future manta_submit(const manta_options *o, const manta_method *task, const void *arguments, size_t extra_bytes)
 {
     worker *w = worker_self();
@@ -155,8 +163,7 @@ manta_future manta_submit(const manta_options *o, const manta_method *task, cons
     future *f;
     if (unlikely(o && (o->timeout_ms || o->max_retries || o->size > sizeof *o))) {
         if (!(f = attempt_start(w, o, 0, task, arguments, extra_bytes))) return (manta_future){0};
-    } else if (unlikely(
-                   !(f = submit_plain(w, task, arguments, extra_bytes, o ? o->priority : MANTA_PRIORITY_NORMAL, o ? o->process.id : 0)))) {
+    } else if (unlikely(!(f = submit_plain(w, task, arguments, extra_bytes, o ? o->priority : MANTA_PRIORITY_NORMAL, place(o, task))))) {
         error_set(MANTA_ENOMEM, "%s_submit: no memory or no slot for another task", task->name);
         return (manta_future){0};
     }

@@ -1,13 +1,17 @@
 #include "scheduler/os/os.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <linux/futex.h>
+#include <netdb.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -173,4 +177,23 @@ uint64_t os_random_u64(void)
     while (got < 0 && errno == EINTR);
     check(got == (ssize_t)sizeof value);
     return value;
+}
+
+bool os_own_address(const char *host_and_port, char *out, size_t room)
+{
+    char host[256];
+    struct addrinfo hints = {.ai_family = AF_INET, .ai_socktype = SOCK_DGRAM}, *found = NULL;
+    struct sockaddr_in own;
+    socklen_t size = sizeof own;
+    snprintf(host, sizeof host, "%s", host_and_port);
+    char *colon = strrchr(host, ':');
+    if (!colon) return false;
+    *colon = 0;
+    if (getaddrinfo(host, colon + 1, &hints, &found)) return false;
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0); /* connecting it sends nothing */
+    bool ok = fd >= 0 && connect(fd, found->ai_addr, found->ai_addrlen) == 0 && getsockname(fd, (struct sockaddr *)&own, &size) == 0 &&
+              inet_ntop(AF_INET, &own.sin_addr, out, (socklen_t)room);
+    freeaddrinfo(found);
+    if (fd >= 0) close(fd);
+    return ok;
 }

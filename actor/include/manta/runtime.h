@@ -32,10 +32,11 @@ typedef struct manta_config {
     const char *
         store; /* directory on tmpfs of the store that processes share, removed by the last of them; "private": one of this process alone; NULL: a table in this process */
     const char
-        *listen;       /* addresses at which other processes may join, with commas between: "tcp://127.0.0.1:0,ipc:///tmp/a" ; NULL: none */
-    const char *join;  /* addresses of processes to connect to at the start; NULL: none */
-    uint32_t insecure; /* 1: listens beyond loopback without keys */
-    const char *spill; /* directory on disk that a store moves objects to when it is full; NULL: none */
+        *listen;      /* addresses at which other processes may join, with commas between: "tcp://127.0.0.1:0,ipc:///tmp/a" ; NULL: none */
+    const char *join; /* addresses of processes to connect to at the start; NULL: none */
+    const char *cluster; /* address of a node daemon: this program becomes the driver of a job, see manta/cluster.h; NULL: none */
+    uint32_t insecure;   /* 1: listens beyond loopback without keys */
+    const char *spill;   /* directory on disk that a store moves objects to when it is full; NULL: none */
     void (*on_report)(const char *line, void *context); /* stuck handlers, wait cycles, lost failures; NULL: standard error */
     void *report_context;
 } manta_config;

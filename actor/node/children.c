@@ -1,0 +1,221 @@
+/*
+ * Worker processes of a daemon: started by posix_spawn with pipes for what they say; one thread reads all pipes, line by line, and collects the dead.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "actor/node/raylet.h"
+
+enum { LINE_BYTES = 8192, ENVIRONMENT = 4096 };
+
+typedef struct child {
+    uint32_t pid;
+    int fds[2]; /* stdout, stderr; -1: closed */
+    size_t held[2];
+    char text[2][LINE_BYTES];
+} child;
+
+static struct {
+    manta_actor raylet;
+    pthread_t thread;
+    pthread_mutex_t lock; /* children, count */
+    child *children[WORKERS_LIMIT];
+    int count, wake_fd;
+    _Atomic bool stop, is_on;
+} all = {.lock = PTHREAD_MUTEX_INITIALIZER, .wake_fd = -1};
+
+/* ---- starting one ---- */
+
+extern char **environ;
+
+/* The daemon's environment, with the worker's settings instead of those that make a driver. */
+static char **make_environment(char *own, size_t room, const char *raylet_address, uint64_t job)
+{
+    static const char *const dropped[] = {"MANTA_CLUSTER=", "MANTA_WORKER=", "MANTA_LISTEN=", "MANTA_JOIN="};
+    char **out = base_calloc(ENVIRONMENT + 2, sizeof *out);
+    int n = 0;
+    snprintf(own, room, "MANTA_WORKER=%s %llx", raylet_address, (unsigned long long)job);
+    for (char **e = environ; out && *e && n < ENVIRONMENT; e++) {
+        bool drop = false;
+        for (size_t i = 0; i < sizeof dropped / sizeof *dropped; i++) drop |= strncmp(*e, dropped[i], strlen(dropped[i])) == 0;
+        if (!drop) out[n++] = *e;
+    }
+    if (out) out[n] = own;
+    return out;
+}
+
+static int spawn(const char *program, const char *name, char **environment, const int ends[4], pid_t *out_pid)
+{
+    posix_spawn_file_actions_t actions;
+    char *arguments[] = {(char *)(uintptr_t)name, NULL};
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+    posix_spawn_file_actions_adddup2(&actions, ends[1], 1);
+    posix_spawn_file_actions_adddup2(&actions, ends[3], 2);
+    int error = posix_spawn(out_pid, program, &actions, NULL, arguments, environment);
+    posix_spawn_file_actions_destroy(&actions);
+    return error;
+}
+
+static bool add(child *c)
+{
+    pthread_mutex_lock(&all.lock);
+    bool ok = all.count < WORKERS_LIMIT;
+    if (ok) all.children[all.count++] = c;
+    pthread_mutex_unlock(&all.lock);
+    (void)eventfd_write(all.wake_fd, 1);
+    return ok;
+}
+
+manta_status child_run(const char *program, const char *name, uint64_t job, const char *raylet_address, uint32_t *out_pid)
+{
+    char own[MANTA_ADDRESS_BYTES + 64];
+    int ends[4] = {-1, -1, -1, -1};
+    pid_t pid = 0;
+    child *c = base_calloc(1, sizeof *c);
+    char **environment = make_environment(own, sizeof own, raylet_address, job);
+    int error = !c || !environment                                     ? ENOMEM
+                : pipe2(ends, O_CLOEXEC) || pipe2(ends + 2, O_CLOEXEC) ? errno
+                                                                       : spawn(program, name, environment, ends, &pid);
+    base_free(environment);
+    for (int i = 1; i < 4; i += 2)
+        if (ends[i] >= 0) close(ends[i]);
+    if (error) {
+        for (int i = 0; i < 4; i += 2)
+            if (ends[i] >= 0) close(ends[i]);
+        base_free(c);
+        return error_set(error == ENOMEM ? MANTA_ENOMEM : MANTA_EIO, "%s: cannot be started: %s", name, strerror(error));
+    }
+    *c = (child){.pid = (uint32_t)pid, .fds = {ends[0], ends[2]}};
+    for (int i = 0; i < 2; i++) (void)fcntl(c->fds[i], F_SETFL, O_NONBLOCK);
+    *out_pid = c->pid;
+    if (!add(c)) child_kill(c->pid);
+    return MANTA_OK;
+}
+
+void child_kill(uint32_t pid)
+{
+    (void)kill((pid_t)pid, SIGKILL);
+} /* a worker is collected by the thread only, so the number is still its */
+
+/* ---- the thread ---- */
+
+static void say(const child *c, int stream, const char *text, size_t bytes)
+{
+    if (bytes) (void)MantaRaylet_said_send(MantaRaylet_ref_of(all.raylet), c->pid, stream == 1, (manta_str){text, bytes});
+}
+
+/* Whole lines go on; a line that is longer than the buffer goes in pieces. */
+static void pass_on(child *c, int stream, bool is_last)
+{
+    char *text = c->text[stream], *end = memrchr(text, '\n', c->held[stream]);
+    size_t n = is_last || c->held[stream] == LINE_BYTES ? c->held[stream] : end ? (size_t)(end + 1 - text) : 0;
+    say(c, stream, text, n);
+    memmove(text, text + n, c->held[stream] - n);
+    c->held[stream] -= n;
+}
+
+static void read_some(child *c, int stream)
+{
+    ssize_t n = read(c->fds[stream], c->text[stream] + c->held[stream], LINE_BYTES - c->held[stream]);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
+    if (n > 0) c->held[stream] += (size_t)n;
+    pass_on(c, stream, n <= 0);
+    if (n > 0) return;
+    close(c->fds[stream]);
+    c->fds[stream] = -1;
+}
+
+static bool collect(child *c)
+{
+    int status = 0;
+    char how[64];
+    if (c->fds[0] >= 0 || c->fds[1] >= 0) return false;
+    while (waitpid((pid_t)c->pid, &status, 0) < 0 && errno == EINTR) continue;
+    if (WIFSIGNALED(status)) snprintf(how, sizeof how, "killed by signal %d", WTERMSIG(status));
+    else snprintf(how, sizeof how, "exited with %d", WEXITSTATUS(status));
+    (void)MantaRaylet_ended_send(MantaRaylet_ref_of(all.raylet), c->pid, manta_str_of(how));
+    return true;
+}
+
+static void collect_all(void)
+{
+    pthread_mutex_lock(&all.lock);
+    for (int i = 0; i < all.count; i++) {
+        child *c = all.children[i];
+        pthread_mutex_unlock(&all.lock);
+        bool gone = collect(c);
+        pthread_mutex_lock(&all.lock);
+        if (!gone) continue;
+        all.children[i--] = all.children[--all.count];
+        base_free(c);
+    }
+    pthread_mutex_unlock(&all.lock);
+}
+
+static void *run(void *argument)
+{
+    static struct pollfd fds[2 * WORKERS_LIMIT + 1];
+    static struct {
+        child *child;
+        int stream;
+    } who[2 * WORKERS_LIMIT + 1];
+    (void)argument;
+    while (!load_seq(&all.stop)) {
+        int n = 1;
+        fds[0] = (struct pollfd){all.wake_fd, POLLIN, 0};
+        pthread_mutex_lock(&all.lock);
+        for (int i = 0; i < 2 * all.count; i++) {
+            child *c = all.children[i / 2];
+            if (c->fds[i % 2] < 0) continue;
+            who[n].child = c;
+            who[n].stream = i % 2;
+            fds[n++] = (struct pollfd){c->fds[i % 2], POLLIN, 0};
+        }
+        pthread_mutex_unlock(&all.lock);
+        if (poll(fds, (nfds_t)n, -1) < 0) continue;
+        eventfd_t count;
+        if (fds[0].revents) (void)eventfd_read(all.wake_fd, &count);
+        for (int i = 1; i < n; i++)
+            if (fds[i].revents) read_some(who[i].child, who[i].stream);
+        collect_all();
+    }
+    return NULL;
+}
+
+manta_status children_start(manta_actor raylet)
+{
+    all.raylet = raylet;
+    store_seq(&all.stop, false);
+    if ((all.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) < 0 || os_thread_start(&all.thread, "manta-children", run, NULL))
+        return error_set(MANTA_ENOMEM, "no thread for worker processes");
+    store_seq(&all.is_on, true);
+    return MANTA_OK;
+}
+
+void children_stop(void)
+{
+    if (!load_seq(&all.is_on)) return;
+    store_seq(&all.is_on, false);
+    store_seq(&all.stop, true);
+    (void)eventfd_write(all.wake_fd, 1);
+    pthread_join(all.thread, NULL);
+    for (int i = 0; i < all.count; i++) {
+        child_kill(all.children[i]->pid);
+        while (waitpid((pid_t)all.children[i]->pid, NULL, 0) < 0 && errno == EINTR) continue;
+        for (int s = 0; s < 2; s++)
+            if (all.children[i]->fds[s] >= 0) close(all.children[i]->fds[s]);
+        base_free(all.children[i]);
+    }
+    all.count = 0;
+    close(all.wake_fd);
+}

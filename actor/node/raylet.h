@@ -1,0 +1,62 @@
+/*
+ * A cluster of node daemons, and the jobs that run on it. Inside the library; the user's side is manta/cluster.h and the command `manta`.
+ *
+ * Each machine runs a daemon: a system with a Raylet actor, registered as "manta.raylet". The head's raylet knows all nodes and introduces them to each other. A driver (a program started with
+ * manta_config.cluster) asks its raylet for a job: every node fetches the program by its content hash, starts worker processes from it, and sends their output to the driver. A worker is the same program:
+ * its manta_init serves tasks and spawns until the job is over, and does not return. The job ends with its driver.
+ */
+#ifndef MANTA_RAYLET_H
+#define MANTA_RAYLET_H
+
+#include <manta/manta.h>
+
+#include "actor/runtime/internal.h"
+
+enum { NODES_LIMIT = 256, WORKERS_LIMIT = 1024, CHUNK_BYTES = 1 << 20, PROGRAM_LIMIT = 1 << 30, CLUSTER_TIMEOUT_MS = 20000 };
+
+MANTA_STRUCT(MantaNodeInfo, (manta_actor, raylet), (manta_str, address), (manta_str, host), (uint32_t, cores), (uint32_t, pid))
+MANTA_STRUCT(MantaJob, (uint64_t, id), (uint64_t, hash), (uint64_t, bytes), (manta_str, name), (manta_actor, driver))
+
+/* Runs in the daemon. */
+MANTA_ACTOR(MantaRaylet, struct raylet *r;)
+MANTA_METHOD_DECLARE(MantaRaylet, join, void, (MantaNodeInfo, node))      /* the head's: a new node */
+MANTA_METHOD_DECLARE(MantaRaylet, meet, void, (MantaNodeInfo, node))      /* somebody else's node is there */
+MANTA_METHOD_DECLARE(MantaRaylet, start_job, uint32_t, (MantaJob, job))   /* on all nodes: how many workers will come */
+MANTA_METHOD_DECLARE(MantaRaylet, run_workers, uint32_t, (MantaJob, job)) /* on this node */
+MANTA_METHOD_DECLARE(MantaRaylet, ready, void, (uint64_t, job), (manta_actor, process), (uint32_t, pid))
+MANTA_METHOD_DECLARE(MantaRaylet, ended, void, (uint32_t, pid), (manta_str, how))
+MANTA_METHOD_DECLARE(MantaRaylet, said, void, (uint32_t, pid), (bool, is_error), (manta_str, text))
+MANTA_METHOD_DECLARE(MantaRaylet, status, manta_str)
+
+/* Runs in the driver. */
+MANTA_ACTOR(MantaDriver, int program;)
+MANTA_METHOD_DECLARE(MantaDriver, read, manta_bytes, (uint64_t, offset), (uint32_t, bytes)) /* of its program */
+MANTA_METHOD_DECLARE(MantaDriver, worker_up, void, (manta_actor, process), (uint32_t, pid))
+MANTA_METHOD_DECLARE(MantaDriver, worker_gone, void, (uint32_t, pid), (manta_str, how))
+MANTA_METHOD_DECLARE(MantaDriver, output, void, (uint32_t, pid), (bool, is_error), (manta_str, text))
+
+/* ---- raylet.c ---- */
+typedef struct raylet_options {
+    const char *head;      /* address of the head; NULL: this is it */
+    const char *directory; /* for programs; made when missing */
+    uint32_t cores;        /* workers of a job on this node */
+} raylet_options;
+/* In a system that listens. The actor in *out. Waits for the head. */
+manta_status raylet_start(const raylet_options *options, manta_actor *out);
+
+uint64_t program_hash(int fd, uint64_t bytes); /* 0: it cannot be read */
+
+/* ---- children.c: worker processes of a daemon ---- */
+manta_status children_start(manta_actor raylet); /* a thread that reads what they say and waits for their ends, and tells that actor */
+void children_stop(void);                        /* kills them */
+manta_status child_run(const char *program, const char *name, uint64_t job, const char *raylet_address, uint32_t *out_pid);
+void child_kill(uint32_t pid);
+
+/* ---- job.c: the driver's and the worker's side ---- */
+manta_status job_start(
+    const manta_config *config); /* in node_start: becomes a driver when config->cluster is set, or a worker; error_set says why not */
+void job_stop(void);
+extern _Atomic uint32_t job_workers; /* how many there are; 0: nothing is placed elsewhere */
+uint64_t job_pick(bool same_store);  /* the process that has least to do; 0: this one */
+
+#endif

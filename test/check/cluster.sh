@@ -1,0 +1,57 @@
+#!/bin/sh
+# cluster.sh BUILD ROOT: three node daemons on this machine; programs run on them as they run alone; workers and daemons that die are noticed.
+set -eu
+build=$1
+root=$2
+tmp=$(mktemp -d)
+export MANTA_DIRECTORY="$tmp/manta" LC_ALL=C
+trap 'timeout 30 "$build/manta" stop >/dev/null 2>&1 || true; rm -rf "$tmp"' EXIT
+fail() {
+    echo "cluster.sh: $*" >&2
+    cat "$tmp"/manta/*.log >&2 || true
+    exit 1
+}
+# wait_for TEXT COMMAND...: until the command's output has the text
+wait_for() {
+    text=$1
+    shift
+    for _ in $(seq 200); do
+        timeout 20 "$@" >"$tmp/out" 2>&1 || true
+        ! grep -q "$text" "$tmp/out" || return 0
+        sleep 0.05
+    done
+    cat "$tmp/out" >&2
+    fail "no \"$text\" from $*"
+}
+
+! "$build/manta" status >/dev/null 2>&1 || fail "status without a daemon"
+! "$build/manta" start 2>/dev/null || fail "start without --head or --address"
+! "$build/manta" start --head --listen tcp://0.0.0.0:0 2>"$tmp/err" || fail "it listens to everybody without keys"
+grep -q insecure "$tmp/err" || fail "the refusal does not say why"
+timeout 60 "$build/manta" start --head --cores 1 >"$tmp/head" || fail "the head does not start"
+head=$(sed -n 's/.* at //p' "$tmp/head")
+for _ in 1 2; do timeout 60 "$build/manta" start --address "$head" --cores 1 >"$tmp/node" || fail "a node does not start"; done
+wait_for "^3 nodes" "$build/manta" status --address "$head"
+
+timeout 60 "$build/manta" run --address "$head" "$build/examples/quickstart" >"$tmp/out" || fail "quickstart"
+cmp -s "$tmp/out" "$root/test/examples/quickstart.expected" || fail "quickstart prints something else on the cluster"
+cat "$root"/docs/*.md >"$tmp/text"
+timeout 60 "$build/manta" run --address "$head" "$build/examples/wordcount" --all "$tmp/text" >"$tmp/words" || fail "wordcount"
+tr -cs 'A-Za-z' '\n' <"$tmp/text" | grep -v '^$' | sort | uniq -c | sed 's/^ *//' >"$tmp/expected"
+cmp -s "$tmp/words" "$tmp/expected" || fail "wordcount counts something else than sort and uniq"
+
+timeout 60 "$build/manta" run --address "$head" "$build/test_app_say" die >"$tmp/out" 2>"$tmp/err" || fail "say: $(cat "$tmp/err")"
+for line in "12 of 12 tasks ran elsewhere" "the actor lives elsewhere" "the task that died: MANTA_EUNKNOWN" "and then: 1"; do
+    grep -q "^$line$" "$tmp/out" || fail "no line \"$line\" in: $(cat "$tmp/out")"
+done
+grep -q '^(worker [0-9]*) task 3$' "$tmp/out" || fail "what a worker prints does not arrive"
+grep -q '^(worker [0-9]*) about to die$' "$tmp/err" || fail "a worker's last words do not arrive"
+grep -q '^(worker [0-9]*) killed by signal 6$' "$tmp/err" || fail "a worker's end is not told"
+
+node=$(sed -n 's/node daemon \([0-9]*\) .*/\1/p' "$tmp/node")
+kill -9 "$node"
+wait_for "^2 nodes" "$build/manta" status --address "$head"
+timeout 60 "$build/manta" run --address "$head" "$build/examples/quickstart" >"$tmp/out" || fail "quickstart with a node less"
+cmp -s "$tmp/out" "$root/test/examples/quickstart.expected" || fail "quickstart prints something else with a node less"
+timeout 60 "$build/manta" stop >"$tmp/out" || fail "stop: $(cat "$tmp/out")"
+! "$build/manta" status >/dev/null 2>&1 || fail "a daemon is still there"

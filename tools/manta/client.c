@@ -1,0 +1,96 @@
+/*
+ * manta status, stop and run: what talks to daemons that are there.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "actor/node/raylet.h"
+#include "tools/manta/manta.h"
+
+enum { STOP_WAIT_MS = 10000 };
+
+/* Takes --address from the front of the arguments; else the last daemon. *argc, *argv: what is left. Not 0: an exit code. */
+static int take_address(const char *command, int *argc, char ***argv, char *out, size_t room)
+{
+    if (*argc >= 1 && strcmp((*argv)[0], "--address") == 0) {
+        if (*argc < 2) return wrong_usage("%s wants a value", "--address");
+        snprintf(out, room, "%s", (*argv)[1]);
+        *argc -= 2;
+        *argv += 2;
+        return 0;
+    }
+    if (daemon_last(out, room)) return 0;
+    fprintf(stderr, "manta %s: no daemon runs here: start one (manta start --head), or give --address\n", command);
+    return 1;
+}
+
+int command_status(int argc, char **argv)
+{
+    char address[MANTA_ADDRESS_BYTES];
+    int code = take_address("status", &argc, &argv, address, sizeof address);
+    if (code) return code;
+    if (argc) return wrong_usage("status does not know %s", argv[0]);
+    manta_t *m = manta_init_with(&(manta_config){.size = sizeof(manta_config), .workers = 1, .join = address});
+    manta_process_info there;
+    size_t n = 0;
+    manta_actor raylet;
+    manta_str text;
+    if (!m) return 1;
+    manta_status status = manta_list_processes(&there, 1, &n);
+    if (!status) status = manta_lookup_in(there.process, "manta.raylet", &raylet);
+    if (!status) status = manta_get(MantaRaylet_status(MantaRaylet_ref_of(raylet)), &text);
+    if (status) fprintf(stderr, "manta status: %s: %s\n", address, manta_last_error()->message);
+    else printf("%.*s", (int)text.size, text.data);
+    (void)manta_shutdown(m);
+    return status ? 1 : 0;
+}
+
+typedef struct stopping {
+    const char *address; /* NULL: all */
+    int stopped, failed;
+} stopping;
+
+static bool stop_one(int pid, const char *address, void *context)
+{
+    stopping *s = context;
+    if (s->address && strcmp(s->address, address) != 0) return true;
+    int tries = kill(pid, SIGTERM) ? STOP_WAIT_MS : 0;
+    while (tries < STOP_WAIT_MS && kill(pid, 0) == 0) {
+        usleep(1000);
+        tries++;
+    }
+    if (kill(pid, 0) == 0) {
+        fprintf(stderr, "manta stop: daemon %d at %s does not end\n", pid, address);
+        s->failed++;
+        return true;
+    }
+    printf("stopped daemon %d at %s\n", pid, address);
+    s->stopped++;
+    return true;
+}
+
+int command_stop(int argc, char **argv)
+{
+    stopping s = {NULL, 0, 0};
+    if (argc == 2 && strcmp(argv[0], "--address") == 0) s.address = argv[1];
+    else if (argc) return wrong_usage("stop does not know %s", argv[0]);
+    daemons_each(stop_one, &s);
+    if (!s.stopped && !s.failed) fprintf(stderr, "manta stop: no such daemon of this user runs on this machine\n");
+    return s.failed || !s.stopped ? 1 : 0;
+}
+
+int command_run(int argc, char **argv)
+{
+    char address[MANTA_ADDRESS_BYTES];
+    int code = take_address("run", &argc, &argv, address, sizeof address);
+    if (code) return code;
+    if (!argc) return wrong_usage("run wants %s", "a program");
+    setenv("MANTA_CLUSTER", address, 1);
+    execvp(argv[0], argv);
+    fprintf(stderr, "manta run: %s: %s\n", argv[0], strerror(errno));
+    return 1;
+}

@@ -1,0 +1,66 @@
+/*
+ * manta: starts and stops node daemons, shows clusters, runs programs on them.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "mailbox/link/link.h"
+#include "tools/manta/manta.h"
+
+static const char usage[] =
+    "usage: manta COMMAND [arguments]\n"
+    "\n"
+    "  start --head [--listen ADDRESS] [options]     starts this machine's node of a new cluster\n"
+    "  start --address HEAD [options]                joins the cluster of the head at that address\n"
+    "  status [--address ADDRESS]                    nodes, jobs and workers\n"
+    "  stop [--address ADDRESS]                      ends the daemons of this user on this machine, or the one at the address\n"
+    "  run [--address ADDRESS] PROGRAM [ARGUMENT...] runs a program on the cluster: it becomes the driver, and its copies the workers\n"
+    "  keygen                                        prints a new key pair\n"
+    "\n"
+    "options of start:\n"
+    "  --listen ADDRESS   tcp://HOST:PORT or ipc://PATH (tcp://127.0.0.1:0: a free port)\n"
+    "  --cores N          workers that a job gets on this node (the usable cores)\n"
+    "  --directory DIR    where programs are kept (/tmp/manta-UID/programs)\n"
+    "  --insecure         listens beyond loopback although there are no keys\n"
+    "  --foreground       stays in the foreground, ends with SIGINT or SIGTERM\n"
+    "\n"
+    "Without --address, status, stop and run take the daemon that was started last on this machine. Exit codes: 0 fine, 1 failed, 2 wrong "
+    "usage.\n";
+
+int wrong_usage(const char *format, const char *what)
+{
+    fprintf(stderr, "manta: ");
+    fprintf(stderr, format, what);
+    fprintf(stderr, "; manta --help tells more\n");
+    return 2;
+}
+
+static int keygen(int argc, char **argv)
+{
+    char public_key[41], secret_key[41];
+    if (argc) return wrong_usage("keygen takes no arguments, got %s", argv[0]);
+    if (link_keygen(public_key, secret_key)) return fprintf(stderr, "manta keygen: %s\n", link_error()), 1;
+    printf("public %s\nsecret %s\n", public_key, secret_key);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        int (*run)(int argc, char **argv);
+    } commands[] = {{"start", command_start}, {"status", command_status}, {"stop", command_stop}, {"run", command_run}, {"keygen", keygen}};
+    if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+        fputs(usage, argc < 2 ? stderr : stdout);
+        return argc < 2 ? 2 : 0;
+    }
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        if (strcmp(argv[1], commands[i].name) != 0) continue;
+        if (argc > 2 && (strcmp(argv[2], "--help") == 0 || strcmp(argv[2], "-h") == 0)) return fputs(usage, stdout), 0;
+        return commands[i].run(argc - 2, argv + 2);
+    }
+    return wrong_usage("there is no command %s", argv[1]);
+}

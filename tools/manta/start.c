@@ -1,0 +1,119 @@
+/*
+ * manta start: the node daemon. In the background it tells the command that started it whether it came up, by a pipe.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "actor/node/raylet.h"
+#include "tools/manta/manta.h"
+
+typedef struct start_options {
+    bool is_head, insecure, foreground;
+    const char *head, *listen, *directory;
+    uint32_t cores;
+} start_options;
+
+static int parse(int argc, char **argv, start_options *o)
+{
+    for (int i = 0; i < argc; i++) {
+        const char **text = strcmp(argv[i], "--address") == 0     ? &o->head
+                            : strcmp(argv[i], "--listen") == 0    ? &o->listen
+                            : strcmp(argv[i], "--directory") == 0 ? &o->directory
+                                                                  : NULL;
+        bool is_cores = strcmp(argv[i], "--cores") == 0;
+        if ((text || is_cores) && i + 1 == argc) return wrong_usage("%s wants a value", argv[i]);
+        if (text) *text = argv[++i];
+        else if (is_cores) o->cores = (uint32_t)strtoul(argv[++i], NULL, 10);
+        else if (strcmp(argv[i], "--head") == 0) o->is_head = true;
+        else if (strcmp(argv[i], "--insecure") == 0) o->insecure = true;
+        else if (strcmp(argv[i], "--foreground") == 0) o->foreground = true;
+        else return wrong_usage("start does not know %s", argv[i]);
+        if (is_cores && (!o->cores || o->cores > 1024)) return wrong_usage("--cores is a number from 1 to 1024, got %s", argv[i]);
+    }
+    if (o->is_head == (o->head != NULL)) return wrong_usage("%s", "start wants --head or --address");
+    return 0;
+}
+
+/* Where the result goes: to the pipe's other end, or to the terminal. */
+static void report(int fd, bool ok, const char *text)
+{
+    char line[600];
+    int n = snprintf(line, sizeof line, "%c%s\n", ok ? '+' : '-', text);
+    if (fd >= 0) {
+        if (write(fd, line, (size_t)n) != n) _exit(1);
+        close(fd);
+    } else fputs(line + 1, ok ? stdout : stderr);
+    fflush(NULL);
+}
+
+static int serve(const start_options *o, int fd)
+{
+    char programs[400];
+    sigset_t ends;
+    int number;
+    sigemptyset(&ends);
+    sigaddset(&ends, SIGINT);
+    sigaddset(&ends, SIGTERM);
+    sigprocmask(SIG_BLOCK, &ends, NULL);
+    snprintf(programs, sizeof programs, "%s/programs", manta_directory() ? manta_directory() : "/tmp");
+    manta_t *m = manta_init_with(&(manta_config){.size = sizeof(manta_config), .workers = 1, .listen = o->listen, .insecure = o->insecure});
+    manta_actor raylet;
+    raylet_options r = {
+        .head = o->head, .directory = o->directory ? o->directory : programs, .cores = o->cores ? o->cores : (uint32_t)os_usable_cores()};
+    manta_status status = m ? raylet_start(&r, &raylet) : MANTA_EINIT;
+    if (status) {
+        report(fd, false, m ? manta_last_error()->message : runtime_start_failure());
+        _exit(1);
+    }
+    (void)daemon_note(manta_listen_address(0));
+    report(fd, true, manta_listen_address(0));
+    while (sigwait(&ends, &number)) continue;
+    daemon_forget();
+    children_stop();
+    return manta_shutdown(m) == MANTA_OK ? 0 : 1;
+}
+
+/* Standard output and error go to a log beside the daemon's file. */
+static void detach(void)
+{
+    char log[300];
+    setsid();
+    snprintf(log, sizeof log, "%s/daemon-%d.log", manta_directory(), (int)getpid());
+    int null = open("/dev/null", O_RDONLY | O_CLOEXEC), out = open(log, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (null >= 0) dup2(null, 0);
+    if (out >= 0) {
+        dup2(out, 1);
+        dup2(out, 2);
+    }
+}
+
+int command_start(int argc, char **argv)
+{
+    start_options o = {.listen = "tcp://127.0.0.1:0"};
+    int status = parse(argc, argv, &o), ends[2];
+    char line[600] = "";
+    if (status) return status;
+    if (!manta_directory()) return fprintf(stderr, "manta start: /tmp/manta-%d cannot be used\n", (int)getuid()), 1;
+    if (o.foreground) return serve(&o, -1);
+    if (pipe2(ends, O_CLOEXEC)) return fprintf(stderr, "manta start: %s\n", strerror(errno)), 1;
+    pid_t pid = fork();
+    if (pid == 0) {
+        close(ends[0]);
+        detach();
+        _exit(serve(&o, ends[1]));
+    }
+    close(ends[1]);
+    ssize_t n = 0, got;
+    while (pid > 0 && n < (ssize_t)sizeof line - 1 && (got = read(ends[0], line + n, sizeof line - 1 - (size_t)n)) > 0) n += got;
+    if (line[0] == '+') {
+        printf("node daemon %d listens at %s", (int)pid, line + 1);
+        return 0;
+    }
+    fprintf(stderr, "manta start: %s", line[0] ? line + 1 : "the daemon does not start; its log may tell why\n");
+    return 1;
+}
