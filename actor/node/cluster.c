@@ -260,31 +260,37 @@ manta_status node_start(const manta_config *c)
     return status ? status : job_start(c);
 }
 
-static void free_peers(void)
-{
-    size_t cursor = 0;
-    worker *w = worker_self();
-    for (peer *p; (p = id_table_next(&the_node.peers, &cursor, NULL));) {
-        drop_waiting(p);
-        borrowed_return_all(w, p);
-        id_table_fini(&p->calls);
-        id_table_fini(&p->serving);
-        id_table_fini(&p->introduced);
-        base_free(p->relations);
-        pthread_mutex_destroy(&p->lock);
-        base_free(p);
-    }
-    id_table_fini(&the_node.peers);
-}
-
 void node_stop(void)
 {
     if (!the_node.is_on) return;
     job_stop();
-    link_close(the_node.links, LINGER_MS);
+    if (the_node.links) link_stop(the_node.links, LINGER_MS);
+    size_t cursor = 0;
+    worker *w = worker_self();
+    for (peer *p; (p = id_table_next(&the_node.peers, &cursor, NULL));) borrowed_return_all(w, p);
+}
+
+static void peer_free(peer *p)
+{
+    drop_waiting(p);
+    id_table_fini(&p->calls);
+    id_table_fini(&p->serving);
+    id_table_fini(&p->introduced);
+    id_table_fini(&p->borrowed);
+    base_free(p->relations);
+    pthread_mutex_destroy(&p->lock);
+    base_free(p);
+}
+
+void node_free(void)
+{
+    size_t cursor = 0;
+    if (!the_node.is_on) return;
+    link_free(the_node.links);
     the_node.links = NULL;
     the_node.is_on = false;
-    free_peers();
+    for (peer *p; (p = id_table_next(&the_node.peers, &cursor, NULL));) peer_free(p);
+    id_table_fini(&the_node.peers);
     proxies_stop();
     methods_stop();
     the_node.process = the_node.service = 0;

@@ -285,6 +285,7 @@ static manta_status stop_locked(void)
     node_stop();
     clean_tables();
     pool_stop();
+    node_free();
     actors_trim();
     futures_trim();
     objects_stop();

@@ -54,7 +54,7 @@ typedef struct link_options { /* 0 or NULL: the default */
     uint64_t credit_bytes;  /* unacknowledged and waiting per peer, at which link_send gives MANTA_ELIMIT; 64 MiB */
     uint32_t message_limit; /* bytes of one message; 64 MiB; a peer that sends more is dropped */
     uint32_t peers_limit;   /* 4096; more are refused */
-    uint32_t heartbeat_ms;  /* 100 */
+    uint32_t heartbeat_ms;  /* 200 */
     uint32_t down_after_ms; /* silence, with reconnects going on, until on_down; 2000 */
     uint32_t spin_us;       /* how long the thread looks for work before it sleeps; 20 */
 } link_options;
@@ -68,6 +68,9 @@ typedef struct link_stats {
 manta_status link_open(const link_options *options, const link_events *events, void *context, links **out);
 /* Says goodbye to all peers after what was accepted before has been acknowledged, or after linger_ms; no callback runs afterwards (no on_down for it). NULL is fine. */
 void link_close(links *l, uint32_t linger_ms);
+/* The same in two steps: after link_stop nothing comes any more and link_send gives MANTA_ESHUTDOWN, but who is still in it may finish; link_free frees. */
+void link_stop(links *l, uint32_t linger_ms);
+void link_free(links *l); /* NULL is fine */
 const char *link_address(const links *l, int n); /* the n-th bound address, with its real port; NULL: no more */
 const char *link_error(void);
 

@@ -16,7 +16,7 @@
 enum {
     MESSAGE_DEFAULT = 64 << 20,
     PEERS_DEFAULT = 4096,
-    HEARTBEAT_DEFAULT_MS = 100,
+    HEARTBEAT_DEFAULT_MS = 200,
     DOWN_DEFAULT_MS = 2000,
     SPIN_DEFAULT_US = 20,
     RECEIVE_BATCH = 64,
@@ -305,9 +305,8 @@ manta_status link_open(const link_options *o, const link_events *events, void *c
     return status;
 }
 
-void link_close(links *l, uint32_t linger_ms)
+void link_stop(links *l, uint32_t linger_ms)
 {
-    if (!l) return;
     l->close_ns = os_monotonic_ns() + (uint64_t)linger_ms * OS_NS_PER_MS;
     store_seq(&l->closing, 1);
     (void)eventfd_write(l->wake_fd, 1);
@@ -315,6 +314,17 @@ void link_close(links *l, uint32_t linger_ms)
     size_t cursor = 0;
     for (session *s; (s = id_table_next(&l->sessions, &cursor, NULL));) session_say(s, FRAME_BYE);
     if (l->sessions.count) usleep(2000); /* ZeroMQ's own thread writes the goodbyes; without them the peers wait for signs of life */
+}
+
+void link_free(links *l)
+{
+    if (l) free_all(l);
+}
+
+void link_close(links *l, uint32_t linger_ms)
+{
+    if (!l) return;
+    link_stop(l, linger_ms);
     free_all(l);
 }
 

@@ -2,10 +2,12 @@
  * manta status, stop and run: what talks to daemons that are there.
  */
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "actor/node/raylet.h"
@@ -54,16 +56,22 @@ typedef struct stopping {
     int stopped, failed;
 } stopping;
 
+/* Ends a process and waits for that: also one whose parent is slow to collect it. */
+static bool end_process(int pid)
+{
+    int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+    if (fd < 0) return errno == ESRCH;
+    struct pollfd p = {fd, POLLIN, 0};
+    bool ended = kill(pid, SIGTERM) == 0 ? poll(&p, 1, STOP_WAIT_MS) == 1 : errno == ESRCH;
+    close(fd);
+    return ended;
+}
+
 static bool stop_one(int pid, const char *address, void *context)
 {
     stopping *s = context;
     if (s->address && strcmp(s->address, address) != 0) return true;
-    int tries = kill(pid, SIGTERM) ? STOP_WAIT_MS : 0;
-    while (tries < STOP_WAIT_MS && kill(pid, 0) == 0) {
-        usleep(1000);
-        tries++;
-    }
-    if (kill(pid, 0) == 0) {
+    if (!end_process(pid)) {
         fprintf(stderr, "manta stop: daemon %d at %s does not end\n", pid, address);
         s->failed++;
         return true;

@@ -56,6 +56,16 @@ static int newest_first(const void *a, const void *b)
     return x->tv_nsec < y->tv_nsec ? 1 : x->tv_nsec > y->tv_nsec ? -1 : 0;
 }
 
+static bool is_alive(int pid)
+{
+    char path[64], state = 'Z';
+    snprintf(path, sizeof path, "/proc/%d/stat", pid);
+    FILE *f = fopen(path, "r");
+    if (f && fscanf(f, "%*d (%*[^)]) %c", &state) != 1) state = 'Z';
+    if (f) fclose(f);
+    return state != 'Z';
+}
+
 static int list(found *out)
 {
     const char *directory = manta_directory();
@@ -65,7 +75,7 @@ static int list(found *out)
         char path[PATH];
         struct stat s;
         if (sscanf(e->d_name, "daemon-%d", &pid) != 1 || !file_of(pid, path) || stat(path, &s)) continue;
-        if (kill(pid, 0) && errno == ESRCH) unlink(path);
+        if (!is_alive(pid)) unlink(path);
         else out[n++] = (found){pid, s.st_mtim};
     }
     if (d) closedir(d);
