@@ -31,7 +31,7 @@ void node_task(worker *w, uint64_t process, message *m); /* runs a task there; t
 future *node_call_named(worker *w, uint64_t to, const char *name, manta_bytes payload);                    /* NULL: error_set says why */
 manta_actor node_spawn(uint64_t process, const manta_options *o, manta_class *cls, const void *arguments); /* waits */
 manta_status node_start(const manta_config *config);                                                       /* error_set says why not */
-void node_free(void); /* after the pool has stopped */
+void node_free(void);                                                                                      /* after the pool has stopped */
 void node_stop(void); /* after the last actor, before the pool stops */
 
 /* ---- peers ---- */

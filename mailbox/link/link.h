@@ -70,7 +70,7 @@ manta_status link_open(const link_options *options, const link_events *events, v
 void link_close(links *l, uint32_t linger_ms);
 /* The same in two steps: after link_stop nothing comes any more and link_send gives MANTA_ESHUTDOWN, but who is still in it may finish; link_free frees. */
 void link_stop(links *l, uint32_t linger_ms);
-void link_free(links *l); /* NULL is fine */
+void link_free(links *l);                        /* NULL is fine */
 const char *link_address(const links *l, int n); /* the n-th bound address, with its real port; NULL: no more */
 const char *link_error(void);
 
