@@ -219,6 +219,27 @@ static void listen_like(const char *daemon, char *out, size_t room)
     else if (os_own_address(daemon + strlen("tcp://"), host, sizeof host)) snprintf(out, room, "tcp://%s:*", host);
 }
 
+/* "public KEY" and "secret KEY", a line each; others must not be able to read it. */
+static manta_status read_keys(const char *path, char public_key[41], char secret_key[41])
+{
+    char text[256] = "";
+    uint64_t bytes = 0;
+    int fd = -1, error = os_file_open(path, OS_READ, &fd);
+    if (!error) error = os_file_size(fd, &bytes);
+    if (!error && bytes < sizeof text) error = os_file_read(fd, text, (size_t)bytes, 0);
+    bool is_open = !error && os_file_is_private(fd) == false;
+    os_file_close(fd);
+    if (error) return error_set(MANTA_EIO, "keys: %s: %s", path, strerror(error));
+    if (is_open) return error_set(MANTA_EINVAL, "keys: %s can be read by others: chmod 600 it", path);
+    const char *public_at = strstr(text, "public "), *secret_at = strstr(text, "secret ");
+    bool ok =
+        public_at && secret_at && sscanf(public_at, "public %40s", public_key) == 1 && sscanf(secret_at, "secret %40s", secret_key) == 1;
+    if (!ok || strlen(public_key) != 40 || strlen(secret_key) != 40)
+        return error_set(
+            MANTA_EINVAL, "keys: %s has no lines \"public KEY\" and \"secret KEY\" with 40 characters each (manta keygen)", path);
+    return MANTA_OK;
+}
+
 static manta_status open_links(const manta_config *c)
 {
     char listen[4 * MANTA_ADDRESS_BYTES];
@@ -227,8 +248,16 @@ static manta_status open_links(const manta_config *c)
     if (!listen[0]) listen_like(job_address(c), listen, sizeof listen);
     if (!cut(listen, addresses)) return error_set(MANTA_EINVAL, "listen: at most %d addresses", ADDRESSES);
     link_events events = {on_peer_up, on_peer_message, on_peer_down, on_no_connection, on_peer_room};
-    link_options o = {.self = {the_node.process, os_realtime_ns()}, .bind = addresses, .insecure = c->insecure};
-    manta_status status = link_open(&o, &events, NULL, &the_node.links);
+    char public_key[41] = "", secret_key[41] = "";
+    bool has_keys = c->keys && *c->keys;
+    manta_status status = has_keys ? read_keys(c->keys, public_key, secret_key) : MANTA_OK;
+    if (status) return status;
+    link_options o = {.self = {the_node.process, os_realtime_ns()},
+        .bind = addresses,
+        .insecure = c->insecure,
+        .public_key = has_keys ? public_key : NULL,
+        .secret_key = has_keys ? secret_key : NULL};
+    status = link_open(&o, &events, NULL, &the_node.links);
     return status ? error_set(status, "listen: %s", link_error()) : MANTA_OK;
 }
 

@@ -73,6 +73,12 @@ int os_file_size(int fd, uint64_t *out_bytes)
     return 0;
 }
 
+bool os_file_is_private(int fd)
+{
+    struct stat s;
+    return fstat(fd, &s) == 0 && !(s.st_mode & 077);
+}
+
 bool os_file_is_at(int fd, const char *path)
 {
     struct stat open, named;

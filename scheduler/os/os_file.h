@@ -18,6 +18,7 @@ enum { OS_READ = 0, OS_WRITE = 1, OS_CREATE = 2, OS_EXCLUSIVE = 4 };
 int os_file_open(const char *path, int flags, int *out_fd); /* OS_CREATE: mode 0600 */
 void os_file_close(int fd);                                 /* negative is fine */
 int os_file_size(int fd, uint64_t *out_bytes);
+bool os_file_is_private(int fd);              /* only its owner may read it */
 bool os_file_is_at(int fd, const char *path); /* the path names this file (still) */
 int os_file_resize(int fd, uint64_t size_bytes);
 int os_file_allocate(

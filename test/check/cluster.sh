@@ -28,6 +28,21 @@ wait_for() {
 ! "$build/manta" start 2>/dev/null || fail "start without --head or --address"
 ! "$build/manta" start --head --listen tcp://0.0.0.0:0 2>"$tmp/err" || fail "it listens to everybody without keys"
 grep -q insecure "$tmp/err" || fail "the refusal does not say why"
+umask 077
+"$build/manta" keygen >"$tmp/keys"
+"$build/manta" keygen >"$tmp/other"
+timeout 60 "$build/manta" start --head --cores 1 --keys "$tmp/keys" >"$tmp/head" || fail "the head with keys does not start"
+head=$(sed -n 's/.* at //p' "$tmp/head")
+for keys in "" "$tmp/other"; do
+    ! MANTA_KEYS=$keys timeout 60 "$build/manta" status --address "$head" >/dev/null 2>&1 || fail "it answers without the right keys"
+done
+chmod 644 "$tmp/other"
+! MANTA_KEYS="$tmp/other" "$build/manta" status --address "$head" 2>"$tmp/err" || fail "it takes keys that others can read"
+grep -q "chmod 600" "$tmp/err" || fail "it does not say that others can read the keys"
+MANTA_KEYS="$tmp/keys" timeout 60 "$build/manta" run --address "$head" "$build/examples/quickstart" >"$tmp/out" || fail "quickstart with keys"
+cmp -s "$tmp/out" "$root/test/examples/quickstart.expected" || fail "quickstart prints something else with keys"
+timeout 60 "$build/manta" stop >/dev/null || fail "stop"
+
 timeout 60 "$build/manta" start --head --cores 1 >"$tmp/head" || fail "the head does not start"
 head=$(sed -n 's/.* at //p' "$tmp/head")
 for _ in 1 2; do timeout 60 "$build/manta" start --address "$head" --cores 1 >"$tmp/node" || fail "a node does not start"; done

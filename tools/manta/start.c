@@ -14,7 +14,7 @@
 
 typedef struct start_options {
     bool is_head, insecure, foreground;
-    const char *head, *listen, *directory;
+    const char *head, *listen, *directory, *keys;
     uint32_t cores;
 } start_options;
 
@@ -24,6 +24,7 @@ static int parse(int argc, char **argv, start_options *o)
         const char **text = strcmp(argv[i], "--address") == 0     ? &o->head
                             : strcmp(argv[i], "--listen") == 0    ? &o->listen
                             : strcmp(argv[i], "--directory") == 0 ? &o->directory
+                            : strcmp(argv[i], "--keys") == 0      ? &o->keys
                                                                   : NULL;
         bool is_cores = strcmp(argv[i], "--cores") == 0;
         if ((text || is_cores) && i + 1 == argc) return wrong_usage("%s wants a value", argv[i]);
@@ -60,6 +61,8 @@ static int serve(const start_options *o, int fd)
     sigaddset(&ends, SIGINT);
     sigaddset(&ends, SIGTERM);
     sigprocmask(SIG_BLOCK, &ends, NULL);
+    if (o->keys) setenv("MANTA_KEYS", o->keys, 1); /* for the workers too */
+    if (o->insecure) setenv("MANTA_INSECURE", "1", 1);
     snprintf(programs, sizeof programs, "%s/programs", manta_directory() ? manta_directory() : "/tmp");
     manta_t *m = manta_init_with(&(manta_config){.size = sizeof(manta_config), .workers = 1, .listen = o->listen, .insecure = o->insecure});
     manta_actor raylet;

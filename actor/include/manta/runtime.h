@@ -34,6 +34,8 @@ typedef struct manta_config {
     const char
         *listen;      /* addresses at which other processes may join, with commas between: "tcp://127.0.0.1:0,ipc:///tmp/a" ; NULL: none */
     const char *join; /* addresses of processes to connect to at the start; NULL: none */
+    const char *
+        keys; /* file with the cluster's key pair, as `manta keygen` prints it: tcp links are encrypted, and closed to others; NULL: none */
     const char *cluster; /* address of a node daemon: this program becomes the driver of a job, see manta/cluster.h; NULL: none */
     uint32_t insecure;   /* 1: listens beyond loopback without keys */
     const char *spill;   /* directory on disk that a store moves objects to when it is full; NULL: none */
