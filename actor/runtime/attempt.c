@@ -93,7 +93,9 @@ static void retry_now(worker *w, pool_timer *timer)
 
 static bool may_retry(const attempt *t, const future *f)
 {
-    return f->kind == VALUE_ERROR && t->retries_left && manta_status_is_retryable(f->error->status) && !load_relaxed(&t->user->cancelled);
+    if (f->kind != VALUE_ERROR || !t->retries_left || load_relaxed(&t->user->cancelled)) return false;
+    bool died = !t->to && f->error->status == MANTA_EUNKNOWN; /* a task's process: who asks for retries says that it may run twice */
+    return died || manta_status_is_retryable(f->error->status);
 }
 
 /* Under the lock: the inner future is ready. */

@@ -19,6 +19,16 @@ MANTA_TASK(die, int64_t)
     return 0;
 }
 
+/* Dies the first time, which a file remembers. */
+MANTA_TASK(die_once, int64_t, (manta_str, path))
+{
+    char name[512];
+    snprintf(name, sizeof name, "%.*s", (int)path.size, path.data);
+    FILE *f = fopen(name, "wx");
+    if (f) abort();
+    return 5;
+}
+
 MANTA_ACTOR(Where, int unused;)
 MANTA_METHOD(Where, pid, int64_t) { return (void)self, (int64_t)getpid(); }
 MANTA_CLASS(Where, pid)
@@ -38,6 +48,8 @@ int main(int argc, char **argv)
         int64_t value;
         manta_status status = manta_get(die_submit(), &value);
         printf("the task that died: %s\n", manta_status_name(status));
+        if (argc > 2)
+            printf("died once: %d\n", (int)manta_await(die_once_submit_with(MANTA_OPTIONS(.max_retries = 3), manta_str_of(argv[2]))));
         printf("and then: %d\n", (int)(manta_await(say_submit(99)) > 0));
     }
     fflush(stdout);

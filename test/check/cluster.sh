@@ -55,8 +55,8 @@ timeout 60 "$build/manta" run --address "$head" "$build/examples/wordcount" --al
 tr -cs 'A-Za-z' '\n' <"$tmp/text" | grep -v '^$' | sort | uniq -c | sed 's/^ *//' >"$tmp/expected"
 cmp -s "$tmp/words" "$tmp/expected" || fail "wordcount counts something else than sort and uniq"
 
-timeout 60 "$build/manta" run --address "$head" "$build/test_app_say" die >"$tmp/out" 2>"$tmp/err" || fail "say: $(cat "$tmp/err")"
-for line in "12 of 12 tasks ran elsewhere" "the actor lives elsewhere" "the task that died: MANTA_EUNKNOWN" "and then: 1"; do
+timeout 60 "$build/manta" run --address "$head" "$build/test_app_say" die "$tmp/died" >"$tmp/out" 2>"$tmp/err" || fail "say: $(cat "$tmp/err")"
+for line in "12 of 12 tasks ran elsewhere" "the actor lives elsewhere" "the task that died: MANTA_EUNKNOWN" "died once: 5" "and then: 1"; do
     grep -q "^$line$" "$tmp/out" || fail "no line \"$line\" in: $(cat "$tmp/out")"
 done
 grep -q '^(worker [0-9]*) task 3$' "$tmp/out" || fail "what a worker prints does not arrive"
@@ -70,3 +70,18 @@ timeout 60 "$build/manta" run --address "$head" "$build/examples/quickstart" >"$
 cmp -s "$tmp/out" "$root/test/examples/quickstart.expected" || fail "quickstart prints something else with a node less"
 timeout 60 "$build/manta" stop >"$tmp/out" || fail "stop: $(cat "$tmp/out")"
 ! "$build/manta" status >/dev/null 2>&1 || fail "a daemon is still there"
+
+# The launchers: N nodes on this machine, and a list of hosts, with a stand-in for ssh that runs everything here.
+MANTA="$build/manta" timeout 60 "$root/tools/local-cluster" 3 --cores 1 >"$tmp/head" || fail "local-cluster"
+wait_for "^3 nodes" "$build/manta" status --address "$(cat "$tmp/head")"
+MANTA="$build/manta" timeout 60 "$root/tools/local-cluster" stop >/dev/null || fail "local-cluster stop"
+printf '#!/bin/sh\nshift\nexec sh -c "$*"\n' >"$tmp/ssh"
+chmod 700 "$tmp/ssh"
+printf '127.0.0.1 # the head\n\n127.0.0.2\n' >"$tmp/hosts"
+export MANTA="$build/manta" MANTA_SSH="$tmp/ssh" MANTA_PORT=0
+! "$root/tools/launch/hosts" start "$tmp/nothing" 2>/dev/null || fail "hosts without a list"
+MANTA_PORT=$((20000 + $$ % 20000))
+timeout 60 "$root/tools/launch/hosts" start "$tmp/hosts" --cores 1 >"$tmp/out" 2>&1 || fail "hosts start: $(cat "$tmp/out")"
+wait_for "^2 nodes" "$root/tools/launch/hosts" status "$tmp/hosts"
+timeout 60 "$root/tools/launch/hosts" stop "$tmp/hosts" >/dev/null 2>&1 || true # one stand-in host stops all
+! "$build/manta" status >/dev/null 2>&1 || fail "hosts stop left a daemon"

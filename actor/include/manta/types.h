@@ -83,7 +83,7 @@ typedef struct manta_options {
     size_t size;
     const char *name;         /* spawn: registered name, 1..127 bytes, unique in the process */
     uint64_t timeout_ms;      /* call, task: the future fails with MANTA_ETIMEDOUT after this; 0: none */
-    uint32_t max_retries;     /* call, task: run again on a retryable failure, at most so often */
+    uint32_t max_retries;     /* call, task: run again on a retryable failure (a task also when its process died), at most so often */
     uint32_t retry_delay_ms;  /* before the first retry; doubles each time up to 30 s; 0: 10 ms */
     manta_priority priority;  /* task */
     uint32_t mailbox_limit;   /* spawn: most queued messages; 0: the class's, else unbounded */
