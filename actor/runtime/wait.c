@@ -67,7 +67,10 @@ static void commit_wait(worker *w, runnable *r, void *argument)
         r->fiber = NULL;
         suspended_add(a, act);
         room = ++a->active < load_relaxed(&a->concurrency);
-        if (!room) store_seq(&a->blocked, 1);
+        if (!room) { /* who comes back before this is set finds us running, and leaves it to us; who comes later schedules the actor */
+            store_seq(&a->blocked, 1);
+            room = load_seq(&a->resumed) && exchange_seq(&a->blocked, 0);
+        }
     }
     uintptr_t expected = FUTURE_PENDING, mine = (uintptr_t)act;
     if (!cas_seq(word, &expected, mine)) activation_wake(w, act);
