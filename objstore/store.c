@@ -274,7 +274,10 @@ static manta_status begin_fulfil(store *s, slot *x, uint64_t bytes)
         if ((state & 0xff) != STORE_PENDING) return store_fail_(MANTA_ESTALE, "the promise has ended already");
     while (!cas_seq(&x->state, &state, (state & SLOT_WAITED) | STORE_CREATING | (s->me + 1) << SLOT_WORKER_SHIFT));
     manta_status status = bytes ? slot_place(s, x, bytes, true) : MANTA_OK;
-    if (status) slot_set_state(s, x, STORE_PENDING);
+    if (status) {
+        slot_set_state(s, x, STORE_PENDING);
+        atomic_fetch_or_explicit(&x->state, SLOT_WAITED, memory_order_seq_cst); /* who waited before waits on */
+    }
     return status;
 }
 

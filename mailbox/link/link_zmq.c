@@ -135,29 +135,49 @@ static uint64_t next_due(const links *l, bool blocked)
 
 static bool is_idle(links *l) { return !l->sessions.count && !l->dials && !load_seq(&l->closing); }
 
+/* What to poll, in memory that grows with the dials; those that memory does not reach are looked at when the timer is due. */
+static int fill_items(links *l)
+{
+    int n = 0, wanted = 3;
+    for (dial *d = l->dials; d; d = d->next) wanted += 2;
+    if (wanted > l->items_room) {
+        zmq_pollitem_t *items = base_realloc(l->items, (size_t)wanted * 2 * sizeof *items);
+        if (items) {
+            l->items = items;
+            l->items_room = wanted * 2;
+        }
+    }
+    if (l->items_room < 3) return 0;
+    l->items[n++] = (zmq_pollitem_t){NULL, l->wake_fd, ZMQ_POLLIN, 0};
+    if (l->router) l->items[n++] = (zmq_pollitem_t){l->router, 0, ZMQ_POLLIN, 0};
+    if (l->zap) l->items[n++] = (zmq_pollitem_t){l->zap, 0, ZMQ_POLLIN, 0};
+    for (dial *d = l->dials; d && n + 2 <= l->items_room; d = d->next) {
+        if (!d->dealer) continue;
+        l->items[n++] = (zmq_pollitem_t){d->dealer, 0, ZMQ_POLLIN, 0};
+        l->items[n++] = (zmq_pollitem_t){d->monitor, 0, ZMQ_POLLIN, 0};
+    }
+    return n;
+}
+
+static bool has_new_dials(links *l)
+{
+    pthread_mutex_lock(&l->lock);
+    bool some = l->new_dials != NULL;
+    pthread_mutex_unlock(&l->lock);
+    return some;
+}
+
 static void sleep_until(links *l, uint64_t due)
 {
-    enum { ITEMS = 256 };
-    zmq_pollitem_t items[ITEMS];
-    int n = 0;
-    items[n++] = (zmq_pollitem_t){NULL, l->wake_fd, ZMQ_POLLIN, 0};
-    if (l->router) items[n++] = (zmq_pollitem_t){l->router, 0, ZMQ_POLLIN, 0};
-    if (l->zap) items[n++] = (zmq_pollitem_t){l->zap, 0, ZMQ_POLLIN, 0};
-    for (dial *d = l->dials; d && n + 2 <= ITEMS; d = d->next) {
-        if (!d->dealer) continue;
-        items[n++] = (zmq_pollitem_t){d->dealer, 0, ZMQ_POLLIN, 0};
-        items[n++] = (zmq_pollitem_t){d->monitor, 0, ZMQ_POLLIN, 0};
-    }
+    int n = fill_items(l);
     uint64_t now = os_monotonic_ns();
     long timeout = is_idle(l) ? -1 : due <= now ? 0 : (long)((due - now + OS_NS_PER_MS - 1) / OS_NS_PER_MS);
+    if (!n) timeout = 1; /* no memory for the list */
     store_seq(&l->parked, 1);
-    pthread_mutex_lock(&l->lock);
-    bool asked = l->new_dials != NULL;
-    pthread_mutex_unlock(&l->lock);
-    if (!load_seq(&l->dirty) && !asked && !(load_seq(&l->closing) && timeout < 0)) (void)zmq_poll(items, n, timeout);
+    if (!load_seq(&l->dirty) && !has_new_dials(l) && !(load_seq(&l->closing) && timeout < 0)) (void)zmq_poll(l->items, n, timeout);
     store_seq(&l->parked, 0);
     eventfd_t count;
-    if (items[0].revents) (void)eventfd_read(l->wake_fd, &count);
+    if (n && l->items[0].revents) (void)eventfd_read(l->wake_fd, &count);
 }
 
 static bool all_acked(links *l)
@@ -281,6 +301,7 @@ static void free_all(links *l)
     if (l->wake_fd >= 0) close(l->wake_fd);
     pthread_mutex_destroy(&l->lock);
     base_free(l->allowed);
+    base_free(l->items);
     base_free(l);
 }
 

@@ -102,6 +102,8 @@ struct links {
     /* the thread's: */
     id_table routes; /* of the ROUTER, by number */
     dial *dials;
+    zmq_pollitem_t *items;
+    int items_room;
     uint64_t now_ns;
     link_counts counts; /* read by others */
 };
