@@ -75,13 +75,32 @@ static bool parse(const setting *s, const char *source, const char *text, manta_
     return true;
 }
 
+static void variable_of(const setting *s, char out[64])
+{
+    size_t n = (size_t)snprintf(out, 64, "MANTA_");
+    for (const char *c = s->name; *c; c++) out[n++] = (char)toupper((unsigned char)*c);
+    out[n] = 0;
+}
+
+void config_each(const manta_config *c, config_visit visit, void *context)
+{
+    char variable[64], value[32];
+    for (int i = 0; i < N_SETTINGS; i++) {
+        variable_of(&settings[i], variable);
+        snprintf(value, sizeof value, "%llu", (unsigned long long)read_field(c, &settings[i]));
+        visit(settings[i].name, value, variable, read_field(c, &settings[i]) == settings[i].fallback, context);
+    }
+    for (int i = 0; i < N_TEXTS; i++) {
+        const char *text = *text_field(c, &texts[i]);
+        visit(texts[i].name, text ? text : "", texts[i].variable, !text, context);
+    }
+}
+
 static bool from_environment(manta_config *out, char *error, size_t error_bytes)
 {
     for (int i = 0; i < N_SETTINGS; i++) {
-        char name[64] = "MANTA_";
-        size_t n = strlen(name);
-        for (const char *c = settings[i].name; *c; c++) name[n++] = (char)toupper((unsigned char)*c);
-        name[n] = 0;
+        char name[64];
+        variable_of(&settings[i], name);
         const char *text = getenv(name);
         if (text && !parse(&settings[i], name, text, out, error, error_bytes)) return false;
     }

@@ -10,4 +10,8 @@
  * naming it to error[] and returns false. argc, argv, given may be NULL. */
 bool config_resolve(const manta_config *given, int *argc, char ***argv, manta_config *out, char *error, size_t error_bytes);
 
+/* Calls visit for each setting: its value as text ("" for none), its variable, and whether it is the default. */
+typedef void (*config_visit)(const char *name, const char *value, const char *variable, bool is_default, void *context);
+void config_each(const manta_config *c, config_visit visit, void *context);
+
 #endif

@@ -24,6 +24,9 @@ wait_for() {
     fail "no \"$text\" from $*"
 }
 
+MANTA_WORKERS=3 "$build/manta" config --manta-trace=1 >"$tmp/out" || fail "config"
+grep -q '^workers  *3  *MANTA_WORKERS$' "$tmp/out" && grep -q '^trace  *1  *argument$' "$tmp/out" && grep -q '^listen  *-  *default$' "$tmp/out" || fail "config prints $(cat "$tmp/out")"
+! "$build/manta" config --manta-nothing=1 2>/dev/null || fail "config takes any argument"
 ! "$build/manta" status >/dev/null 2>&1 || fail "status without a daemon"
 ! "$build/manta" start 2>/dev/null || fail "start without --head or --address"
 ! "$build/manta" start --head --listen tcp://0.0.0.0:0 2>"$tmp/err" || fail "it listens to everybody without keys"

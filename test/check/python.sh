@@ -1,6 +1,7 @@
 #!/bin/sh
 # python.sh SERVE ROOT: the server of examples/serve.c, called from Python, gives what test/examples/python.expected holds.
 set -eu
+/usr/bin/python3 -c 'import zmq, msgpack' || exit 77 # tools/setup installs them
 tmp=$(mktemp -d)
 mkfifo "$tmp/input"
 "$1" <"$tmp/input" >"$tmp/address" &

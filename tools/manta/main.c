@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "actor/runtime/config.h"
 #include "mailbox/link/link.h"
 #include "tools/manta/manta.h"
 
@@ -18,6 +19,7 @@ static const char usage[] =
     "  status [--address ADDRESS]                    nodes, jobs and workers\n"
     "  stop [--address ADDRESS]                      ends the daemons of this user on this machine, or the one at the address\n"
     "  run [--address ADDRESS] PROGRAM [ARGUMENT...] runs a program on the cluster: it becomes the driver, and its copies the workers\n"
+    "  config [--manta-SETTING=VALUE...]             prints the settings that a program would start with here, and where each comes from\n"
     "  keygen                                        prints a new key pair\n"
     "\n"
     "options of start:\n"
@@ -48,12 +50,35 @@ static int keygen(int argc, char **argv)
     return 0;
 }
 
+static void print_setting(const char *name, const char *value, const char *variable, bool is_default, void *context)
+{
+    (void)context;
+    printf("%-16s %-22s %s\n", name, *value ? value : "-", is_default ? "default" : getenv(variable) ? variable : "argument");
+}
+
+/* The settings that a program would start with here. */
+static int config(int argc, char **argv)
+{
+    char error[512];
+    manta_config c;
+    char *all[64] = {(char *)(uintptr_t) "manta"};
+    char **arguments = all;
+    int n = argc + 1;
+    for (int i = 0; i < argc && i < 62; i++) all[i + 1] = argv[i];
+    if (argc > 62) return wrong_usage("%s", "too many arguments");
+    if (!config_resolve(NULL, &n, &arguments, &c, error, sizeof error)) return fprintf(stderr, "manta config: %s\n", error), 2;
+    if (n > 1) return wrong_usage("config takes --manta-* arguments only, got %s", arguments[1]);
+    config_each(&c, print_setting, NULL);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
         const char *name;
         int (*run)(int argc, char **argv);
-    } commands[] = {{"start", command_start}, {"status", command_status}, {"stop", command_stop}, {"run", command_run}, {"keygen", keygen}};
+    } commands[] = {{"start", command_start}, {"status", command_status}, {"stop", command_stop}, {"run", command_run}, {"config", config},
+        {"keygen", keygen}};
     if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
         fputs(usage, argc < 2 ? stderr : stdout);
         return argc < 2 ? 2 : 0;
