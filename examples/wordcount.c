@@ -83,6 +83,7 @@ static manta_bytes pack(const table *t, unsigned reducer)
 
 static void unpack(table *t, manta_bytes packed)
 {
+    if (!packed.size) return;
     for (const char *at = packed.data, *end = at + packed.size; at < end;) {
         size_t n = strnlen(at, (size_t)(end - at)) + 1;
         uint64_t count;
@@ -143,6 +144,7 @@ static size_t n_running, next_running;
 
 static void put_on(pile *p, manta_bytes b)
 {
+    if (!b.size) return;
     while (p->size + b.size > p->room) p->data = realloc(p->data, p->room = p->room ? p->room * 2 : 1 << 20);
     memcpy(p->data + p->size, b.data, b.size);
     p->size += b.size;
