@@ -74,7 +74,8 @@ static void commit_wait(worker *w, runnable *r, void *argument)
     }
     uintptr_t expected = FUTURE_PENDING, mine = (uintptr_t)act;
     if (!cas_seq(word, &expected, mine)) activation_wake(w, act);
-    else if (actor_has_signals(a) && cas_seq(word, &mine, FUTURE_PENDING)) activation_wake(w, act);
+    else if ((actor_has_signals(a) || load_seq(&act->timed_out)) && cas_seq(word, &mine, FUTURE_PENDING))
+        activation_wake(w, act); /* who set that before the exchange found nobody to wake: the monitor fires timers for a busy worker */
     if (concurrent && room) worker_ready_fifo(w, r);
 }
 
