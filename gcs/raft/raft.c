@@ -91,7 +91,7 @@ static void finish_write(raft *r)
         w->entries = raft_log_at(&r->log, w->append_first);
         w->count = raft_log_last(&r->log) - w->append_first + 1;
     }
-    if (!w->has_term && !w->install && !w->truncate_from && !w->append_first && !w->trim_before) return;
+    if (!w->has_term && !w->snapshot && !w->truncate_from && !w->append_first && !w->trim_before) return;
     w->number = ++r->write_number;
     w->term = r->term;
     w->vote = r->vote;
@@ -109,7 +109,7 @@ static void persisted(raft *r, uint64_t number)
     while (done < r->write_count && r->writes[done].number <= number) done++;
     if (number > r->durable_write) r->durable_write = number;
     if (!done) return;
-    r->durable = r->writes[done - 1].last > r->durable_floor ? r->writes[done - 1].last : r->durable_floor;
+    r->durable = r->writes[done - 1].last;
     r->write_count -= done;
     memmove(r->writes, r->writes + done, r->write_count * sizeof *r->writes);
     if (r->state == RAFT_LEADER) raft_advance_commit(r);

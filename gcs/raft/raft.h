@@ -13,8 +13,9 @@
  *   7. a RAFT_TICK when the clock reaches raft_next_timeout, which every step may move.
  * Batching makes throughput: one RAFT_SUBMIT for all commands at hand, one RAFT_PERSISTED for a group commit.
  *
- * On disk a host keeps: term and vote; the entries; its newest snapshot with description. An install (`write.install`) replaces snapshot and log in one transaction, and
- * nothing of it may be found after a crash in which that transaction was not durable. All that raft_start lists is read back as it was durable: the core needs no more.
+ * On disk a host keeps: term and vote; the entries; its newest snapshot with description. A snapshot's bytes go to a file of their own, in the
+ * background; it counts, after a crash too, when the write with its description (`write.snapshot`) is durable, which replaces the one before. All that raft_start lists is read
+ * back as those writes left it: the core needs no more.
  * A new cluster: each founder writes raft_bootstrap's entry as index 1 with term 1, the same everywhere, before its first start. A server that joins starts with nothing.
  *
  * Limits: RAFT_SERVERS_MAX servers; the log in memory by the settings (then RAFT_LOG_FULL, until a snapshot is taken); one change of membership at a time.
@@ -96,11 +97,11 @@ manta_status raft_new(const raft_settings *settings, const raft_start *start, ui
 void raft_free(raft *r); /* NULL is fine */
 
 typedef enum raft_event_kind {
-    RAFT_TICK,            /* the time has come (or not: harmless) */
-    RAFT_RECEIVE,         /* a message for this server, from any server; it stays the caller's, the core retains buffers that it keeps */
-    RAFT_SUBMIT,          /* commands to append, all or none; buffers are retained */
-    RAFT_PERSISTED,       /* every write up to this number is durable */
-    RAFT_SNAPSHOT_TAKEN,  /* the host's own snapshot is durable */
+    RAFT_TICK,      /* the time has come (or not: harmless) */
+    RAFT_RECEIVE,   /* a message for this server, from any server; it stays the caller's, the core retains buffers that it keeps */
+    RAFT_SUBMIT,    /* commands to append, all or none; buffers are retained */
+    RAFT_PERSISTED, /* every write up to this number is durable */
+    RAFT_SNAPSHOT_TAKEN, /* the bytes of the host's own snapshot are durable; if RAFT_OK, `write.snapshot` makes it count, else it is to be dropped */
     RAFT_SNAPSHOT_FAILED, /* it could not be taken: the core asks again later */
     RAFT_READ,            /* wants to read what every client has seen so far (6.4) */
     RAFT_TRANSFER,        /* give the leadership to a voter (3.10), within one election timeout or not at all */
@@ -141,9 +142,9 @@ typedef struct raft_write { /* number 0: nothing to write. The parts in this ord
     uint64_t number;
     bool has_term; /* term and vote replace what is there */
     uint64_t term, vote;
-    const raft_snapshot *install; /* the received snapshot becomes the server's; the whole log goes */
-    uint64_t truncate_from;       /* 0, or: entries from this index on go */
-    uint64_t append_first;        /* index of entries[0] */
+    const raft_snapshot *snapshot; /* not NULL: the server's snapshot from now on, taken or received */
+    uint64_t truncate_from;        /* 0, or: entries from this index on go */
+    uint64_t append_first;         /* index of entries[0] */
     const raft_entry *entries;
     uint64_t count;
     uint64_t trim_before; /* 0, or: entries before this index may go, in front of a snapshot */

@@ -53,7 +53,6 @@ struct raft {
     uint64_t write_number, durable_write; /* last given out; last reported */
     uint64_t term_write;                  /* the last write with term and vote */
     uint64_t durable;                     /* the log is on disk up to here */
-    uint64_t durable_floor;               /* of an own snapshot, which is on disk whatever became of the log */
     struct {
         uint64_t number, last;
     } writes[WRITES_MAX]; /* pending: what `durable` becomes with each */
@@ -158,6 +157,7 @@ void raft_handle_chunk_reply(raft *r, const raft_message *m);
 void raft_snapshot_taken(raft *r, const raft_event *e);
 void raft_snapshot_failed(raft *r);
 bool raft_snapshot_is_due(const raft *r);
+void raft_trim(raft *r);
 
 /* reads.c */
 void raft_read_begin(raft *r, uint64_t token);

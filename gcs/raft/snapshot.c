@@ -35,7 +35,7 @@ bool raft_snapshot_is_due(const raft *r)
 }
 
 /* Drops what is in front of the snapshot, but for trailing entries, of which a quarter of the log's bytes are kept at most. */
-static void trim(raft *r)
+void raft_trim(raft *r)
 {
     uint64_t end = r->snapshot.index, keep = r->settings.trailing_entries, first = end >= keep ? end - keep + 1 : 1;
     if (first < r->log.first) first = r->log.first;
@@ -60,9 +60,8 @@ void raft_snapshot_taken(raft *r, const raft_event *e)
     taken.identity = e->snapshot.identity;
     taken.size_bytes = e->snapshot.size_bytes;
     r->snapshot = taken;
-    if (taken.index > r->durable_floor) r->durable_floor = taken.index;
-    if (taken.index > r->durable) r->durable = taken.index;
-    trim(r);
+    r->effects.write.snapshot = &r->snapshot;
+    raft_trim(r);
     raft_rulings_reload(r);
 }
 
@@ -153,7 +152,8 @@ static void install(raft *r)
     raft_log_reset(&r->log, index, r->snapshot.term);
     r->commit = r->applied = r->verified = index;
     raft_rulings_reload(r);
-    r->effects.write.install = &r->snapshot;
+    r->effects.write.snapshot = &r->snapshot;
+    r->effects.write.truncate_from = 1;
     r->effects.restore = &r->snapshot;
 }
 

@@ -122,7 +122,7 @@ static manta_status check_snapshot(const raft_start *s, char *text)
     return MANTA_OK;
 }
 
-/* An own snapshot may be durable before the entries that it covers, never before the truncation of others: then the log is covered or contradicted, and goes. */
+/* A disk that has the snapshot but not all the entries that it covers, or others in their place: the log goes. */
 static bool is_covered(const raft_start *s)
 {
     if (!s->snapshot || !s->count) return false;
@@ -146,6 +146,7 @@ static bool load(raft *r, const raft_start *s)
         for (uint64_t i = base; i < s->count; i++) raft_log_append(&r->log, &s->entries[i]);
     }
     r->durable = raft_log_last(&r->log);
+    raft_trim(r); /* the disk may not have come to it; it will with the next snapshot */
     raft_rulings_reload(r);
     return true;
 }

@@ -227,14 +227,8 @@ static void chaos(sim_world *w)
 
 static void snapshot_done(sim_world *w, sim_server *s, const sim_image *image)
 {
-    raft_event e = {.kind = RAFT_SNAPSHOT_TAKEN, .snapshot = {image->about.index, image->about.identity, image->about.size_bytes}};
-    if (below(w, 10) == 0) e.kind = RAFT_SNAPSHOT_FAILED;
-    else {
-        sim_disk_snapshot(s, image);
-        if (image->about.index > s->image.about.index) s->image = *image;
-        w->report->snapshots++;
-    }
-    sim_server_step(w, s, &e);
+    if (below(w, 10) == 0) sim_server_step(w, s, &(raft_event){.kind = RAFT_SNAPSHOT_FAILED});
+    else sim_server_snapshot_taken(w, s, image);
 }
 
 static void restart(sim_world *w, sim_server *s)

@@ -27,7 +27,7 @@ typedef struct sim_image { /* a snapshot: its bytes follow from index and hash *
 typedef struct sim_write {
     raft_write w;
     raft_entry *entries;
-    sim_image image; /* install */
+    sim_image image; /* with w.snapshot */
 } sim_write;
 
 typedef struct sim_disk {
@@ -109,7 +109,7 @@ void sim_server_crash(sim_world *w, sim_server *s);
 void sim_server_step(sim_world *w, sim_server *s, const raft_event *e);
 void sim_server_written(sim_world *w, sim_server *s);
 void sim_server_fini(sim_server *s);
-void sim_disk_snapshot(sim_server *s, const sim_image *image);
+void sim_server_snapshot_taken(sim_world *w, sim_server *s, const sim_image *image);
 void sim_message_free(sim_message *m);
 sim_message *sim_message_copy(const raft_message *m);
 

@@ -113,19 +113,11 @@ static void disk_do(sim_world *w, sim_server *s, const sim_write *p, uint64_t co
         d->term = p->w.term;
         d->vote = p->w.vote;
     }
-    if (p->w.install) {
-        disk_truncate(d, 0);
-        d->image = p->image;
-    }
+    if (p->w.snapshot) d->image = p->image;
     if (p->w.truncate_from) disk_truncate(d, p->w.truncate_from);
     if (!disk_append(d, &p->w, p->entries, count))
         sim_fail(w, "server %" PRIu64 " leaves a gap on its disk at %" PRIu64, s->id, p->w.append_first);
     if (p->w.trim_before) disk_trim(d, p->w.trim_before);
-}
-
-void sim_disk_snapshot(sim_server *s, const sim_image *image)
-{
-    if (image->about.index > s->disk.image.about.index) s->disk.image = *image;
 }
 
 static void drop_writes(sim_server *s, uint32_t n)
@@ -152,7 +144,7 @@ static void queue_write(sim_world *w, sim_server *s, const raft_write *write)
     sim_write *p = &s->writes[s->write_count++];
     p->w = *write;
     p->entries = copy_entries(write->entries, write->count);
-    if (write->install) p->image = s->image;
+    if (write->snapshot) p->image = s->image;
     disk_kick(w, s);
 }
 
@@ -171,6 +163,14 @@ static void open_gate(sim_world *w, sim_server *s)
         }
         m = next;
     }
+}
+
+void sim_server_snapshot_taken(sim_world *w, sim_server *s, const sim_image *image)
+{
+    if (image->about.index > s->image.about.index) s->image = *image;
+    w->report->snapshots++;
+    sim_server_step(
+        w, s, &(raft_event){.kind = RAFT_SNAPSHOT_TAKEN, .snapshot = {image->about.index, image->about.identity, image->about.size_bytes}});
 }
 
 void sim_server_written(sim_world *w, sim_server *s)
