@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "gcs/raft/raft_message.h"
 #include "test/support/raft_sim_internal.h"
 
 bool sim_trace(void)
@@ -94,9 +95,25 @@ void sim_send(sim_world *w, sim_message *m)
     deliver_later(w, m);
 }
 
+static void deliver_bytes(sim_world *w, sim_server *s, const raft_message *m)
+{
+    static raft_decoded d;
+    char text[RAFT_TEXT_LIMIT];
+    raft_buffer *frame = raft_buffer_new(NULL, (uint32_t)raft_message_size(m));
+    raft_message_encode(m, frame->bytes);
+    if (raft_message_decode(frame, &d, text)) sim_fail(w, "a message does not decode: %s", text);
+    else {
+        sim_server_step(w, s, &(raft_event){.kind = RAFT_RECEIVE, .message = &d.message});
+        raft_decoded_fini(&d);
+    }
+    raft_buffer_release(frame);
+}
+
 static void deliver(sim_world *w, sim_server *s, sim_message *m)
 {
-    if (s->core && !w->cut[sim_at(m->m.from)][sim_at(s->id)]) sim_server_step(w, s, &(raft_event){.kind = RAFT_RECEIVE, .message = &m->m});
+    bool arrives = s->core && !w->cut[sim_at(m->m.from)][sim_at(s->id)];
+    if (arrives && w->by_bytes) deliver_bytes(w, s, &m->m);
+    else if (arrives) sim_server_step(w, s, &(raft_event){.kind = RAFT_RECEIVE, .message = &m->m});
     sim_message_free(m);
 }
 
@@ -306,6 +323,7 @@ static void choose(sim_world *w)
 {
     w->founders = one_of(w, 1, 3, 3, 5);
     w->server_count = w->founders + 2;
+    w->by_bytes = below(w, 4) == 0;
     w->is_static = below(w, 3) == 0;
     w->chaos = true;
     w->loss = below(w, 3) ? 0.15 * rng_unit(&w->random) : 0;
