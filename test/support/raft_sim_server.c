@@ -299,7 +299,8 @@ static void do_messages(sim_world *w, sim_server *s, const raft_effects *x)
     for (uint32_t i = 0; i < x->message_count; i++) {
         sim_message *m = sim_message_copy(&x->messages[i]);
         if (m->m.kind == RAFT_CHUNK) image_bytes(&s->image, m->m.chunk.offset, m->m.chunk.size, m->bytes);
-        w->report->hash = sim_mix(w->report->hash, (uint64_t)m->m.kind << 32 ^ m->m.to << 40 ^ m->m.term ^ m->m.append.previous_index << 8);
+        uint64_t index = m->m.kind == RAFT_APPEND ? m->m.append.previous_index : 0; /* other kinds have pointers there */
+        w->report->hash = sim_mix(w->report->hash, (uint64_t)m->m.kind << 32 ^ m->m.to << 40 ^ m->m.term ^ index << 8);
         if (m->m.after_write > s->durable_write) {
             *s->gated_end = m;
             s->gated_end = &m->next;
