@@ -124,7 +124,7 @@ static void drop_writes(sim_server *s, uint32_t n)
 {
     for (uint32_t i = 0; i < n; i++) free_entries(s->writes[i].entries, s->writes[i].w.count);
     s->write_count -= n;
-    memmove(s->writes, s->writes + n, s->write_count * sizeof *s->writes);
+    if (n) memmove(s->writes, s->writes + n, s->write_count * sizeof *s->writes);
 }
 
 static void disk_kick(sim_world *w, sim_server *s)
