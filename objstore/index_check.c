@@ -239,8 +239,10 @@ static manta_status find_meta(check *c, uint64_t transaction, meta *out)
     meta m[2];
     for (uint64_t i = 0; i < 2; i++)
         if (!is_meta(c, i, &m[i])) return bad(c, i, "it is no meta page of LMDB");
-    *out = m[transaction ? m[1].transaction == transaction : m[1].transaction > m[0].transaction];
+    uint64_t holds = transaction ? m[1].transaction == transaction : m[1].transaction > m[0].transaction;
+    *out = m[holds];
     if (transaction && out->transaction != transaction) return MANTA_ENOTREADY; /* two transactions have ended meanwhile */
+    if (out->transaction % 2 != holds) return bad(c, holds, "it has a transaction of the other meta page"); /* LMDB reads that one then */
     if (out->last_page < 1 || out->last_page >= c->pages) return bad(c, 0, "the last page lies behind the file's end");
     c->pages = out->last_page + 1;
     return MANTA_OK;
