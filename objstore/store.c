@@ -340,21 +340,24 @@ static void pause_for_mover(store *s, slot *x, int round)
     if (round % 100 == 0) (void)reap_dead(s);
 }
 
-/* Once pinned, an object that is seen SEALED stays so. */
+static manta_status view_pinned(store *s, slot *x, store_view *out)
+{
+    view_of(s, x, out);
+    return load_relaxed(&x->flags) & SLOT_FAILED ? MANTA_EFAILED : MANTA_OK;
+}
+
+/* Once pinned, an object that is seen SEALED stays so. One on disk is pinned before it is brought back: above the high mark the spiller would take it out again at once. */
 static manta_status pin(store *s, slot *x, store_id id, store_view *out)
 {
     enum { ROUNDS = 20000, SPINS = 1000 }; /* of a millisecond each, after the spins */
     for (int i = 0; i < ROUNDS; i++) {
         bool again = false;
         if (i > SPINS) pause_for_mover(s, x, i);
-        if (likely(local_pin(s, x))) {
-            if (likely(state_of(x) == STORE_SEALED)) {
-                view_of(s, x, out);
-                return load_relaxed(&x->flags) & SLOT_FAILED ? MANTA_EFAILED : MANTA_OK;
-            }
-            local_unpin(s, x);
-        }
+        bool pinned = local_pin(s, x);
+        if (likely(pinned) && likely(state_of(x) == STORE_SEALED)) return view_pinned(s, x, out);
         manta_status status = not_sealed(s, x, id, &again);
+        if (pinned && again && !status && state_of(x) == STORE_SEALED) return view_pinned(s, x, out);
+        if (pinned) local_unpin(s, x);
         if (status || !again) return status;
     }
     return store_fail_(MANTA_ETIMEDOUT, "the object is moved in and out all the time");

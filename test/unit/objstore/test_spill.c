@@ -1,5 +1,6 @@
 /* Moving objects to disk and back: quota, corruption, compaction, several processes, restart. */
 #include <errno.h>
+#include <sched.h>
 
 #include "scheduler/os/os_file.h"
 #include "test/support/stores.h"
@@ -96,6 +97,38 @@ TEST(larger_than_what_is_free)
     EXPECT_EQ(store_check(s, true), MANTA_OK);
     free(data);
     store_close(s);
+    store_place_remove(&p);
+}
+
+/* An object above the high mark can be read although the spiller wants it out: who brings it back keeps it. On one core the spiller runs before the reader goes on. */
+TEST(above_the_high_mark)
+{
+    cpu_set_t before, first;
+    EXPECT_EQ(sched_getaffinity(0, sizeof before, &before), 0);
+    CPU_ZERO(&first);
+    size_t core = 0;
+    while (!CPU_ISSET(core, &before)) core++;
+    CPU_SET(core, &first);
+    EXPECT_EQ(sched_setaffinity(0, sizeof first, &first), 0);
+    store_place p = store_place_new();
+    store *s = open_spilling(&p, 0);
+    EXPECT(s);
+    store_id ids[2];
+    uint64_t size = CAPACITY / 16 * 15;
+    unsigned char *data = malloc(size);
+    for (int i = 0; i < 2; i++) {
+        store_pattern(data, size, (uint64_t)i);
+        EXPECT_EQ(store_put(s, data, size, &ids[i]), MANTA_OK);
+    }
+    enum { READS = 60 };
+    for (int i = 0; i < READS; i++) EXPECT(read_is(s, ids[i % 2], size, (uint64_t)i % 2));
+    store_info info;
+    EXPECT_EQ(store_stat(s, &info), MANTA_OK);
+    EXPECT(info.restores <= READS);
+    free(data);
+    store_close(s);
+    EXPECT_EQ(sched_setaffinity(0, sizeof before, &before), 0);
+    EXPECT_EQ(store_destroy(p.path), MANTA_OK);
     store_place_remove(&p);
 }
 
