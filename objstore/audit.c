@@ -309,26 +309,15 @@ static bool check_file(uint32_t file_id, const file_record *r, void *context)
     return true;
 }
 
-static void check_index(audit *a)
-{
-    enum { TRIES = 100 };
-    manta_status status = MANTA_ENOTREADY;
-    for (int i = 0; i < TRIES && status == MANTA_ENOTREADY; i++) {
-        MDB_txn *t;
-        int error = mdb_txn_begin(a->store->env, NULL, MDB_RDONLY, &t);
-        status = error ? index_fail(a->store, "check", error) : index_check(a->store, mdb_txn_id(t));
-        if (!error) mdb_txn_abort(t);
-    }
-    if (status) wrong(a, "%s", status == MANTA_ENOTREADY ? "the index changes too fast to be checked" : store_error());
-}
-
 manta_status store_audit(store *s, bool check_data, void (*complain)(const char *line, void *context), void *context)
 {
     audit a = {.store = s, .complain = complain, .context = context, .check_data = check_data};
     uint64_t high = load_seq(&s->control->slots_high), granules = s->control->capacity / SLAB_GRANULE;
     if (!s->inspect) (void)mutex_lock_robust(&s->control->evicting); /* nothing moves to disk or there meanwhile */
-    check_index(&a);
-    if (a.wrong) goto end; /* what it says is not to be trusted */
+    if (index_read_checked(s, NULL)) {
+        wrong(&a, "%s", store_error());
+        goto end; /* what it says is not to be trusted */
+    }
     if (extents_walk(s, check_extent, &a)) wrong(&a, "%s", store_error());
     else if (a.next_offset != s->control->capacity)
         wrong(&a, "the extents end at %llu, the arena at %llu", ULL(a.next_offset), ULL(s->control->capacity));

@@ -221,8 +221,10 @@ static manta_status adopt(store *s)
     if (arena != s->control->capacity)
         return store_fail_(MANTA_ETYPE, "%s/arena: %llu bytes, the control file says %llu", s->path, (unsigned long long)arena,
             (unsigned long long)s->control->capacity);
-    if (!somebody_lives(s) && (status = index_check(s, 0))) return status; /* else somebody uses it already */
-    return extents_open(s, false);
+    bool is_used = somebody_lives(s);
+    if ((status = index_check(s, is_used ? INDEX_IN_USE : 0))) return status;
+    status = extents_open(s, false);
+    return status || is_used || s->inspect ? status : extents_check(s);
 }
 
 static void drop_files(store *s)

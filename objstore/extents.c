@@ -115,10 +115,29 @@ static int open_env(store *s, const char *path, uint64_t map_bytes)
     return e ? e : mdb_env_open(s->env, path, flags, 0600);
 }
 
+static int open_existing(store *s, MDB_txn *t) { return open_tables(s, t, 0); }
+
+manta_status index_read_checked(store *s, int (*then)(store *s, MDB_txn *t))
+{
+    enum { TRIES = 100 };
+    manta_status status = MANTA_ENOTREADY;
+    for (int i = 0; i < TRIES && status == MANTA_ENOTREADY; i++) {
+        MDB_txn *t;
+        int e = mdb_txn_begin(s->env, NULL, MDB_RDONLY, &t);
+        if (e) return index_fail(s, "cannot be read", e);
+        status = index_check(s, mdb_txn_id(t));
+        if (!status && then) e = then(s, t);
+        if (status || e) mdb_txn_abort(t);
+        else e = mdb_txn_commit(t); /* keeps the handles of tables that `then` opened */
+        if (e) return index_fail(s, "cannot be read", e);
+    }
+    return status == MANTA_ENOTREADY ? store_fail_(MANTA_EIO, "%s/index: it changes too fast to be checked", s->path) : status;
+}
+
 static int begin_tables(store *s, bool create)
 {
     MDB_txn *t;
-    int e = mdb_txn_begin(s->env, NULL, s->inspect ? MDB_RDONLY : 0, &t);
+    int e = mdb_txn_begin(s->env, NULL, 0, &t);
     if (e) return e;
     e = open_tables(s, t, create ? MDB_CREATE : 0);
     if (!e && create) e = free_add(s, t, 0, s->control->capacity);
@@ -144,6 +163,7 @@ manta_status extents_open(store *s, bool create)
     int e = open_env(s, path, bytes);
     if (!e && create && (e = allocate_file(path, bytes)))
         return store_fail_(MANTA_ESTOREFULL, "%s: no room for an index of %llu bytes: %s", path, (unsigned long long)bytes, strerror(e));
+    if (!e && s->inspect) return index_read_checked(s, open_existing);
     if (!e) e = begin_tables(s, create);
     return e ? index_fail(s, "cannot be opened", e) : MANTA_OK;
 }
@@ -396,4 +416,70 @@ uint64_t extents_sizes(store *s)
     (void)mdb_stat(t, s->by_size, &st);
     mdb_txn_abort(t);
     return st.ms_entries;
+}
+
+/* ---- checking ---- */
+
+typedef struct tiling {
+    uint64_t next, used, holes;
+    bool broken;
+} tiling;
+
+static bool tile(uint64_t offset, uint64_t length, const extent *used, void *context)
+{
+    tiling *t = context;
+    t->broken = offset != t->next || length == 0 || length % PAGE_SMALL || length > UINT64_MAX - offset;
+    t->next = offset + length;
+    if (used) t->used += length;
+    else t->holes++;
+    return !t->broken;
+}
+
+/* Every entry by size is one by offset; *out_count of them. */
+static int check_sizes(store *s, MDB_txn *t, uint64_t *out_count)
+{
+    MDB_cursor *c;
+    MDB_val k, v;
+    int e = mdb_cursor_open(t, s->by_size, &c);
+    if (e) return e;
+    for (e = mdb_cursor_get(c, &k, &v, MDB_FIRST); !e; e = mdb_cursor_get(c, &k, &v, MDB_NEXT)) {
+        size_key key;
+        uint64_t offset, length;
+        if ((e = take_out(k, &key, sizeof key))) break;
+        offset = be64toh(key.offset);
+        MDB_val ok = val(&offset, 8);
+        if ((e = mdb_get(t, s->by_offset, &ok, &v))) break;
+        if (take_out(v, &length, 8) || length != be64toh(key.length)) break;
+        ++*out_count;
+    }
+    mdb_cursor_close(c);
+    return e == MDB_NOTFOUND ? 0 : e; /* one that is missing shows in the count */
+}
+
+static int check_totals(store *s, MDB_txn *t, uint64_t used)
+{
+    uint64_t key = 0, total;
+    MDB_val k = val(&key, 8), v;
+    int e = mdb_get(t, s->totals, &k, &v);
+    if (e == MDB_NOTFOUND) return used ? MDB_CORRUPTED : 0;
+    if (!e) e = take_out(v, &total, 8);
+    return e ? e : total == used ? 0 : MDB_CORRUPTED;
+}
+
+manta_status extents_check(store *s)
+{
+    MDB_txn *t;
+    tiling x = {0};
+    uint64_t sizes = 0;
+    manta_status status = extents_walk(s, tile, &x);
+    if (status) return status;
+    int e = mdb_txn_begin(s->env, NULL, MDB_RDONLY, &t);
+    if (e) return index_fail(s, "check", e);
+    e = check_sizes(s, t, &sizes);
+    if (!e) e = check_totals(s, t, x.used);
+    mdb_txn_abort(t);
+    if (e && e != MDB_CORRUPTED) return index_fail(s, "check", e);
+    if (e || x.broken || x.next != s->control->capacity || sizes != x.holes)
+        return store_fail_(MANTA_EIO, "%s/index: its tables of extents contradict each other at byte %llu of the arena", s->path, (unsigned long long)x.next);
+    return MANTA_OK;
 }

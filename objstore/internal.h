@@ -138,12 +138,16 @@ void intent_drop(store *s, intent *in);
 typedef bool (*extent_visit)(uint64_t offset, uint64_t length, const extent *used_or_null, void *context);
 manta_status extents_walk(store *s, extent_visit visit, void *context); /* used and free ones, by offset */
 void extents_recount(store *s);                                         /* used_bytes as LMDB has it: when a process died */
+manta_status extents_check(store *s);                                   /* MANTA_EIO unless they make up the arena; while nobody writes */
 uint64_t extents_sizes(store *s);                                       /* entries of the table by size */
+/* `then` (may be NULL) in a read transaction whose pages index_check found right. */
+manta_status index_read_checked(store *s, int (*then)(store *s, MDB_txn *t));
 manta_status index_fail(const store *s, const char *what, int error);   /* store_error for an LMDB error */
 
 /* ---- index_check.c ---- */
-/* Whether LMDB can trust the pages of the index: of the transaction that a reader has, which keeps them as they are; or 0: the last one, while nobody writes. MANTA_EIO: names
- * page and byte. MANTA_ENOTREADY: the meta page of that transaction is overwritten; take a newer one. */
+/* Whether LMDB can trust the pages of the index: of the transaction that a reader has, which keeps them as they are; 0: the last one, while nobody writes; INDEX_IN_USE: of
+ * any, so only what never changes is looked at. MANTA_EIO: names page and byte. MANTA_ENOTREADY: the meta page of that transaction is overwritten; take a newer one. */
+#define INDEX_IN_USE UINT64_MAX
 manta_status index_check(const store *s, uint64_t transaction);
 
 /* ---- slabs.c ---- */
