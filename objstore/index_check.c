@@ -215,25 +215,22 @@ static uint64_t node_bytes(const node *n, bool is_branch)
     return NODE_HEADER + n->key_bytes + value;
 }
 
-/* Nodes begin at even places: a bit for each. */
+/* From `upper` on, each node begins where the one before ends, and all are met on the way. */
 static manta_status check_packing(const check *c, uint64_t page, const page_header *h)
 {
-    uint64_t taken[PAGE / 2 / 64] = {0}, sum = 0;
-    unsigned count = (h->lower - PAGE_HEADER) / 2u;
+    uint16_t bytes_at[PAGE / 2] = {0};
+    unsigned count = (h->lower - PAGE_HEADER) / 2u, met = 0, place;
     for (unsigned i = 0; i < count; i++) {
         node n;
-        uint16_t at;
+        uint16_t at = 0;
         manta_status status = node_at(c, page, h, i, &n, &at);
         if (status) return status;
         uint64_t bytes = (node_bytes(&n, h->kind == BRANCH) + 1) & ~1ull;
-        if (bytes > NODE_MAX || at + bytes > PAGE) return bad(c, page, "a node is too long");
-        for (uint64_t word = at / 2; word < (at + bytes) / 2; word++) {
-            if (taken[word / 64] >> word % 64 & 1) return bad(c, page, "two nodes overlap");
-            taken[word / 64] |= 1ull << word % 64;
-        }
-        sum += bytes;
+        if (bytes > NODE_MAX) return bad(c, page, "a node is too long");
+        bytes_at[at / 2] = (uint16_t)bytes;
     }
-    return sum == (uint64_t)(PAGE - h->upper) ? MANTA_OK : bad(c, page, "its nodes leave a gap");
+    for (place = h->upper; place < PAGE && bytes_at[place / 2]; place += bytes_at[place / 2]) met++;
+    return place == PAGE && met == count ? MANTA_OK : bad(c, page, "its nodes overlap or leave a gap");
 }
 
 static manta_status read_header(const check *c, uint64_t page, page_header *h)
@@ -253,7 +250,7 @@ static manta_status check_page(check *c, walk *w, uint64_t page, unsigned depth)
 static manta_status check_node(check *c, walk *w, uint64_t page, const page_header *h, unsigned i, unsigned depth)
 {
     node n;
-    uint16_t at;
+    uint16_t at = 0;
     manta_status status = node_at(c, page, h, i, &n, &at);
     const unsigned char *key = c->file + page * PAGE + at + NODE_HEADER;
     bool is_branch = h->kind == BRANCH;

@@ -55,7 +55,11 @@ foreach(kind ${kinds})
   endforeach()
 endforeach()
 
+# ctest: the same inputs each time, 20 s at most, so that a run fails for what was changed. What the targets do not know yet is looked for by `ninja fuzz-long`: random seeds,
+# MANTA_FUZZ_SECONDS for each target, what is found stays in build/<preset>/fuzz-corpus and fuzz-crashes.
 if(MANTA_FUZZ)
+  add_custom_target(fuzz-long COMMENT "Fuzzing each target for ${MANTA_FUZZ_SECONDS} s")
+  file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/fuzz-crashes)
   file(GLOB_RECURSE fuzzers CONFIGURE_DEPENDS test/fuzz/fuzz_*.c)
   foreach(source ${fuzzers})
     manta_name_parts(${source})
@@ -64,7 +68,11 @@ if(MANTA_FUZZ)
     target_link_libraries(${target} PRIVATE manta_static)
     target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR})
     target_link_options(${target} PRIVATE -fsanitize=fuzzer)
-    manta_test(fuzz.${module}.${subject} fuzz ${target} -max_total_time=${MANTA_FUZZ_SECONDS} -rss_limit_mb=4096 -timeout=10)
+    manta_test(fuzz.${module}.${subject} fuzz ${target} -seed=1 -runs=100000 -max_total_time=20 -rss_limit_mb=4096 -timeout=30)
+    set(corpus ${PROJECT_BINARY_DIR}/fuzz-corpus/${target})
+    add_custom_command(TARGET fuzz-long POST_BUILD COMMAND ${CMAKE_COMMAND} -E make_directory ${corpus}
+      COMMAND ${target} -max_total_time=${MANTA_FUZZ_SECONDS} -rss_limit_mb=4096 -timeout=30 -artifact_prefix=${PROJECT_BINARY_DIR}/fuzz-crashes/${target}- ${corpus})
+    add_dependencies(fuzz-long ${target})
   endforeach()
 endif()
 
