@@ -135,25 +135,6 @@ static void fill_stamp(store *s, const store_options *o)
     mutex_init(&c->reaping);
 }
 
-static manta_status create(store *s, const store_options *o)
-{
-    parts p = parts_of(o->capacity_bytes, o->max_objects);
-    void *memory;
-    int error = make_file(s, "control", p.tenants, p.end, &s->control_fd);
-    if (!error) error = os_file_map(s->control_fd, p.end, true, &memory);
-    if (error) return file_failed(s, "control", "be made", error);
-    point(s, memory, o->capacity_bytes, o->max_objects);
-    fill_stamp(s, o);
-    if ((error = make_file(s, "arena", o->capacity_bytes, o->capacity_bytes, &s->arena_fd))) {
-        file_failed(s, "arena", "get its room", error);
-        return store_fail_(error == ENOSPC ? MANTA_ESTOREFULL : MANTA_EIO, "%s/arena: no room for %llu bytes: %s", s->path,
-            (unsigned long long)o->capacity_bytes, strerror(error));
-    }
-    manta_status status = extents_open(s, true);
-    if (!status) s->control->complete = 1;
-    return status;
-}
-
 static int wipe(const store *s)
 {
     static const char *const names[] = {"control", "arena", "index", "index-lock"};
@@ -163,6 +144,44 @@ static int wipe(const store *s)
         if (error && error != ENOENT) return error;
     }
     return 0;
+}
+
+/* The arena first: what the tmpfs can never hold fails there at once. */
+static manta_status make_files(store *s, const store_options *o)
+{
+    parts p = parts_of(o->capacity_bytes, o->max_objects);
+    void *memory;
+    int error = make_file(s, "arena", o->capacity_bytes, o->capacity_bytes, &s->arena_fd);
+    if (error)
+        return store_fail_(file_failed(s, "arena", "be made", error), "%s/arena: no room for %llu bytes: %s", s->path,
+            (unsigned long long)o->capacity_bytes, strerror(error));
+    error = make_file(s, "control", p.tenants, p.end, &s->control_fd);
+    if (!error) error = os_file_map(s->control_fd, p.end, true, &memory);
+    if (error) return file_failed(s, "control", "be made", error);
+    point(s, memory, o->capacity_bytes, o->max_objects);
+    fill_stamp(s, o);
+    manta_status status = extents_open(s, true);
+    if (!status) s->control->complete = 1;
+    return status;
+}
+
+static void drop_files(store *s)
+{
+    extents_close(s);
+    if (s->control) os_file_unmap(s->control, s->control_bytes);
+    os_file_close(s->control_fd);
+    os_file_close(s->arena_fd);
+    s->control = NULL;
+    s->control_fd = s->arena_fd = -1;
+}
+
+static manta_status create(store *s, const store_options *o)
+{
+    manta_status status = make_files(s, o);
+    if (!status) return MANTA_OK;
+    drop_files(s); /* a store that could not be made takes no room */
+    (void)wipe(s);
+    return status;
 }
 
 /* ---- taking over what is there ---- */
@@ -225,16 +244,6 @@ static manta_status adopt(store *s)
     if ((status = index_check(s, is_used ? INDEX_IN_USE : 0))) return status;
     status = extents_open(s, false);
     return status || is_used || s->inspect ? status : extents_check(s);
-}
-
-static void drop_files(store *s)
-{
-    extents_close(s);
-    if (s->control) os_file_unmap(s->control, s->control_bytes);
-    os_file_close(s->control_fd);
-    os_file_close(s->arena_fd);
-    s->control = NULL;
-    s->control_fd = s->arena_fd = -1;
 }
 
 static manta_status adopt_or_create(store *s, const store_options *o, const store_options *given)
@@ -422,6 +431,7 @@ static void store_free(store *s)
     base_free(s);
 }
 
+/* Then a second one is refused, also to look in: LMDB's locks are the process's, and closing one index would let go of the other's. */
 static bool is_open_here(const char *path)
 {
     for (store *s = open_stores; s; s = s->next)
@@ -442,6 +452,12 @@ static manta_status open_inspect(store *s)
     return MANTA_OK;
 }
 
+static void start_threads(store *s, const store_options *o)
+{
+    s->has_prefault_thread = !o->no_prefault && s->is_node && os_thread_start(&s->prefault_thread, "store-prefault", prefault, s) == 0;
+    if (!o->no_keeper) keeper_start(s);
+}
+
 manta_status store_open(const store_options *given, store **out)
 {
     store_options o;
@@ -449,17 +465,15 @@ manta_status store_open(const store_options *given, store **out)
     store *s = status ? NULL : store_new(&o);
     if (!s) return status ? status : store_fail_(MANTA_ENOMEM, "%s: no memory", o.path);
     pthread_mutex_lock(&open_lock);
-    if (!s->inspect && is_open_here(s->path)) status = store_fail_(MANTA_EEXIST, "%s: this process has it open already", s->path);
+    if (is_open_here(s->path)) status = store_fail_(MANTA_EEXIST, "%s: this process has it open already", s->path);
     if (!status) status = s->inspect ? open_inspect(s) : open_shared(s, &o, given);
-    if (!status && !s->inspect) {
+    if (!status) {
         (void)realpath(o.path, s->path);
         s->next = open_stores;
         open_stores = s;
-        s->has_prefault_thread = !o.no_prefault && s->is_node && os_thread_start(&s->prefault_thread, "store-prefault", prefault, s) == 0;
-        if (!o.no_keeper) keeper_start(s);
+        if (!s->inspect) start_threads(s, &o);
         *out = s;
-    } else if (!status) *out = s;
-    else store_free(s);
+    } else store_free(s);
     pthread_mutex_unlock(&open_lock);
     return status;
 }
@@ -489,8 +503,8 @@ void store_close(store *s)
         slab_trim(s, true);
         reap_process(s, s->me);
         slab_trim(s, false);
-        leave_list(s);
     }
+    leave_list(s);
     store_free(s);
 }
 

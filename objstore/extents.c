@@ -146,19 +146,31 @@ static int begin_tables(store *s, bool create)
     return e;
 }
 
-/* LMDB's file gets its room before LMDB writes tables there: a full tmpfs is an error here, and no SIGBUS later. */
+/* LMDB's files get their room before LMDB writes there: a full tmpfs is an error here, and no SIGBUS later. */
 static int allocate_file(const char *path, uint64_t bytes)
 {
-    int fd = -1, e = os_file_open(path, OS_WRITE, &fd);
+    int fd = -1, e = os_file_open(path, OS_WRITE | OS_CREATE, &fd);
     if (!e) e = os_file_allocate(fd, 0, bytes);
     os_file_close(fd);
     return e;
+}
+
+/* Before LMDB opens it: whoever closes this file lets go of LMDB's locks in it. LMDB takes as many readers as fit. */
+static manta_status allocate_locks(const store *s)
+{
+    enum { READER_BYTES = 64, BYTES = OS_PAGE + LMDB_READERS * READER_BYTES };
+    char path[600];
+    snprintf(path, sizeof path, "%s/index-lock", s->path);
+    int e = allocate_file(path, BYTES);
+    return e ? store_fail_(e == ENOSPC ? MANTA_ESTOREFULL : MANTA_EIO, "%s: no room for %d bytes: %s", path, BYTES, strerror(e)) : MANTA_OK;
 }
 
 manta_status extents_open(store *s, bool create)
 {
     char path[600];
     uint64_t bytes = index_bytes(s->control->capacity, s->control->max_objects);
+    manta_status status = create ? allocate_locks(s) : MANTA_OK;
+    if (status) return status;
     snprintf(path, sizeof path, "%s/index", s->path);
     int e = open_env(s, path, bytes);
     if (!e && create && (e = allocate_file(path, bytes)))

@@ -16,7 +16,7 @@
 #include "objstore/store.h"
 #include "scheduler/base/atomics.h"
 
-enum { LAYOUT_VERSION = 1, HEADER_BYTES = 4096, PROCESS_BYTES = 2048, INTENTS = 64, CHUNK_SLOTS = 256 };
+enum { LAYOUT_VERSION = 2, HEADER_BYTES = 4096, PROCESS_BYTES = 2048, INTENTS = 64, CHUNK_SLOTS = 256 };
 enum { CELL_MIN = 64, CELL_MAX = 64 << 10, SLAB_GRANULE = 256 << 10, SLAB_BIG = 1 << 20, SLAB_CELLS = 4096, SLAB_CLASSES = 36 };
 enum { LOCK_NODE = 100, LOCK_BUILD = 101 }; /* bytes of the lock file; 0 .. STORE_PROCESSES - 1: processes */
 #define NO_OFFSET UINT64_MAX
@@ -24,6 +24,7 @@ enum { LOCK_NODE = 100, LOCK_BUILD = 101 }; /* bytes of the lock file; 0 .. STOR
 #define PINS_MOVING (1ull << 63)
 #define OWNER_SHIFT 56 /* of the process number inside a closed word */
 #define PROCESS_MASK ((1ull << STORE_PROCESSES) - 1)
+_Static_assert(STORE_PROCESSES <= OWNER_SHIFT, "a bit per process below the owner");
 
 /* slot.state: a store_state, somebody sleeps on it, and the process that is at work on it (+ 1) */
 enum { SLOT_WAITED = 0x100, SLOT_WORKER_SHIFT = 16 };

@@ -2,7 +2,7 @@
  * The object store of a node: immutable bytes that the processes of the node share.
  *
  * A store is a directory on tmpfs with an arena (the bytes), an index in LMDB (which parts of the arena are in use, what lies on disk), a control file (processes, objects, their
- * holders) and a lock file. A process opens it once and uses it from any thread. docs/objstore.md has the design.
+ * holders) and a lock file. A process opens it once (to look in, too) and uses it from any thread. docs/objstore.md has the design.
  *
  *   store_create --> CREATING --store_seal--> SEALED <--> SPILLED (on disk)      store_promise --> PENDING --store_fulfil--> SEALED
  *
@@ -22,7 +22,7 @@
 
 #include <manta/status.h>
 
-enum { STORE_PROCESSES = 48, STORE_NAME_BYTES = 32, STORE_SITE_BYTES = 64, STORE_REFS_LIMIT = 1 << 24 };
+enum { STORE_PROCESSES = 56, STORE_NAME_BYTES = 32, STORE_SITE_BYTES = 64, STORE_REFS_LIMIT = 1 << 24 };
 #define STORE_FOREVER UINT64_MAX
 
 typedef struct store store;

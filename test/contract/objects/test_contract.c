@@ -1,6 +1,7 @@
 /* What manta/object.h promises, over both implementations: the table in the process and the store that processes share. */
 #include "actor/object/object_ops.h"
 #include "test/support/actors.h"
+#include "test/support/child.h"
 #include "test/support/stores.h"
 
 enum { MIB = 1 << 20, ROOM = 32 * MIB };
@@ -218,6 +219,25 @@ MANTA_TASK(make_one, manta_ref, (int64_t, n))
     return ref;
 }
 
+typedef struct sites_seen {
+    int from_task, from_main;
+} sites_seen;
+
+CHILD(looker)
+{
+    store *s;
+    sites_seen seen = {0};
+    uint64_t cursor = 0;
+    store_object x;
+    if (store_open(&(store_options){.mode = STORE_INSPECT, .path = argument}, &s)) _exit(1);
+    while (store_next(s, &cursor, &x) == MANTA_OK) {
+        seen.from_task += strcmp(x.site, "make_one") == 0;
+        seen.from_main += strcmp(x.site, "main") == 0;
+    }
+    store_close(s);
+    _exit(write(parent, &seen, sizeof seen) != sizeof seen);
+}
+
 /* With object_sites, a store's objects tell which method made them, and another process can see it. */
 TEST(call_sites)
 {
@@ -228,18 +248,11 @@ TEST(call_sites)
     manta_ref by_task = manta_await(make_one_submit(5)), by_main;
     EXPECT(by_task.id[0]);
     EXPECT_EQ(manta_put("x", 1, &by_main), MANTA_OK);
-    store *s;
-    store_options o = {.mode = STORE_INSPECT, .path = p.path};
-    EXPECT_EQ(store_open(&o, &s), MANTA_OK);
-    uint64_t cursor = 0;
-    store_object x;
-    int from_task = 0, from_main = 0;
-    while (store_next(s, &cursor, &x) == MANTA_OK) {
-        from_task += strcmp(x.site, "make_one") == 0;
-        from_main += strcmp(x.site, "main") == 0;
-    }
-    store_close(s);
-    EXPECT(from_task >= 1 && from_main >= 1);
+    sites_seen seen;
+    child_process looker = child_start("looker", p.path);
+    EXPECT(child_hear(looker.fd, &seen, sizeof seen));
+    EXPECT_EQ(child_end(&looker, 0), 0);
+    EXPECT(seen.from_task >= 1 && seen.from_main >= 1);
     EXPECT_EQ(manta_shutdown(m), MANTA_OK);
     EXPECT(access(p.path, F_OK) != 0);
 }

@@ -151,3 +151,29 @@ TEST(corrupted_index)
     store_close(s);
     EXPECT_EQ(store_destroy(p.path), MANTA_OK);
 }
+
+/* Writes another length into the free extent at `offset`, as LMDB would. */
+static int lengthen(store *s, uint64_t offset, uint64_t length)
+{
+    MDB_txn *t;
+    MDB_val k = {8, &offset}, v = {8, &length};
+    int e = mdb_txn_begin(s->env, NULL, 0, &t);
+    if (!e) e = mdb_put(t, s->by_offset, &k, &v, 0);
+    return e ? e : mdb_txn_commit(t);
+}
+
+/* Tables that LMDB can trust, but that contradict each other, are refused by who attaches to a dead store, and made anew by who serves it. */
+TEST(contradiction)
+{
+    store_place p = store_place_new();
+    store *s = open_plain(p.path, STORE_CREATE);
+    EXPECT(s);
+    EXPECT_EQ(lengthen(s, 0, CAPACITY - 4096), 0);
+    store_close(s);
+    EXPECT(!open_plain(p.path, STORE_ATTACH));
+    EXPECT(strstr(store_error(), "contradict"));
+    EXPECT((s = open_plain(p.path, STORE_CREATE)));
+    EXPECT_EQ(store_check(s, true), MANTA_OK);
+    store_close(s);
+    EXPECT_EQ(store_destroy(p.path), MANTA_OK);
+}

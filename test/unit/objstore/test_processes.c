@@ -1,5 +1,6 @@
 /* Several processes on one store: sharing, waiting, dying, sleeping. */
 #include "scheduler/os/os.h"
+#include "scheduler/os/os_file.h"
 #include "test/support/child.h"
 #include "test/support/stores.h"
 #include "test/support/test.h"
@@ -35,6 +36,26 @@ CHILD(creator)
     memset(data, 1, MIB);
     if (send(parent, ids, sizeof ids, MSG_NOSIGNAL) != sizeof ids) _exit(2);
     for (;;) pause();
+}
+
+/* Says how attaching ended. */
+CHILD(attacher)
+{
+    store *s;
+    manta_status status = store_open(&(store_options){.mode = STORE_ATTACH, .path = argument}, &s);
+    bool told = status == MANTA_OK || strstr(store_error(), "56 processes");
+    manta_status answer = told ? status : MANTA_EFAILED;
+    if (write(parent, &answer, sizeof answer) != sizeof answer) _exit(1);
+    if (!status) store_close(s);
+    _exit(0);
+}
+
+static manta_status attach_elsewhere(const char *path)
+{
+    manta_status answer = MANTA_EFAILED;
+    child_process c = child_start("attacher", path);
+    bool heard = child_hear(c.fd, &answer, sizeof answer);
+    return child_end(&c, 0) == 0 && heard ? answer : MANTA_EFAILED;
 }
 
 static bool eventually_gone(store *s, store_id id)
@@ -134,4 +155,24 @@ TEST(a_reader_sleeps)
     store_close(s);
     EXPECT_EQ(store_destroy(p.path), MANTA_OK);
     free(data);
+}
+
+/* One process too many is told the limit; when one leaves there is a place again. */
+TEST(too_many_processes)
+{
+    store_place p = store_place_new();
+    char path[128];
+    int fd = -1;
+    store *s = open_as(p.path, STORE_CREATE);
+    EXPECT(s);
+    snprintf(path, sizeof path, "%s/locks", p.path);
+    EXPECT_EQ(os_file_open(path, OS_WRITE, &fd), 0);
+    for (uint64_t i = 1; i < STORE_PROCESSES; i++) EXPECT_EQ(os_file_try_lock(fd, i), 0); /* as that many processes do */
+    EXPECT_EQ(attach_elsewhere(p.path), MANTA_ELIMIT);
+    EXPECT_EQ(os_file_unlock(fd, STORE_PROCESSES - 1), 0);
+    EXPECT_EQ(attach_elsewhere(p.path), MANTA_OK);
+    os_file_close(fd);
+    EXPECT_EQ(store_check(s, true), MANTA_OK);
+    store_close(s);
+    EXPECT_EQ(store_destroy(p.path), MANTA_OK);
 }
