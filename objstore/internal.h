@@ -176,7 +176,8 @@ manta_status slot_sleep(store *s, slot *x, store_state while_state, uint64_t tim
 void room_freed(store *s);
 
 /* ---- spill.c ---- */
-manta_status room_make(store *s, uint64_t bytes, uint64_t deadline_ns); /* after MANTA_ESTOREFULL: OK means try again */
+/* After MANTA_ESTOREFULL, when used_bytes of the arena had been in use: OK means try again. */
+manta_status room_make(store *s, uint64_t bytes, uint64_t used_bytes, uint64_t deadline_ns);
 void spill_check(store *s);                                             /* above the high mark: starts the spiller */
 manta_status spill_restore(store *s, slot *x, uint64_t sequence);
 manta_status spilled_forget(store *s, uint64_t sequence); /* the copy on disk of an object that is gone */

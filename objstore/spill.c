@@ -293,15 +293,15 @@ static manta_status full(store *s, uint64_t bytes, manta_status why)
         (unsigned long long)load_seq(&s->control->used_bytes), (unsigned long long)s->control->capacity, reason, who);
 }
 
-manta_status room_make(store *s, uint64_t bytes, uint64_t deadline_ns)
+/* What came free since the caller tried counts, also while this thread waited for another that moves objects out. */
+manta_status room_make(store *s, uint64_t bytes, uint64_t used_bytes, uint64_t deadline_ns)
 {
     control *c = s->control;
     manta_status why;
-    uint64_t before = load_seq(&c->used_bytes);
     ends_retry(s);
     if (reap_dead(s)) return MANTA_OK;
     slab_trim(s, true);
-    if (load_seq(&c->used_bytes) < before || evict(s, bytes, &why)) return MANTA_OK;
+    if (load_seq(&c->used_bytes) < used_bytes || evict(s, bytes, &why) || load_seq(&c->used_bytes) < used_bytes) return MANTA_OK;
     uint64_t now = os_monotonic_ns(), patience = 100 * OS_NS_PER_MS;
     if (now >= deadline_ns) return full(s, bytes, why);
     add_seq(&c->room_waiters, 1);

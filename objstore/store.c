@@ -158,10 +158,11 @@ manta_status slot_place(store *s, slot *x, uint64_t bytes, bool may_wait)
             (unsigned long long)s->control->capacity);
     uint64_t deadline = 0;
     for (;;) {
+        uint64_t used = load_seq(&s->control->used_bytes);
         manta_status status = bytes <= CELL_MAX ? cell_alloc(s, bytes, x) : place_extent(s, x, bytes);
         if (status != MANTA_ESTOREFULL || !may_wait || must_not_wait) return status;
         if (!deadline) deadline = os_monotonic_ns() + s->full_wait_ns;
-        if ((status = room_make(s, bytes, deadline))) return status;
+        if ((status = room_make(s, bytes, used, deadline))) return status;
     }
 }
 
