@@ -9,7 +9,10 @@ static void answer_queued(worker *w, actor *a, uint64_t id, const manta_error *r
 {
     for (;;) {
         message *m;
-        while ((m = mailbox_pop(w, &a->box, &a->end))) message_dead(w, id, m, MANTA_EEXIT, reason);
+        while ((m = mailbox_pop(w, &a->box, &a->end))) {
+            message_dead(w, id, m, MANTA_EEXIT, reason);
+            message_done(w, m);
+        }
         if (mailbox_try_rest(w, &a->box, &a->end)) return;
         spin_pause();
     }

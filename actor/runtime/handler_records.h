@@ -20,7 +20,7 @@
 #include "scheduler/pool/pool.h"
 
 enum { FUTURE_CACHE = 1, ACTOR_CACHE = 2 };
-enum { NAME_LIMIT = 127, METHOD_LIMIT = 4096, LOCAL_INLINE_STATE = 128, RESULT_INLINE = 16, RESULT_STACK = 256 };
+enum { NAME_LIMIT = 127, METHOD_LIMIT = 4096, LOCAL_INLINE_STATE = 112, RESULT_INLINE = 16, RESULT_STACK = 256 };
 
 typedef struct actor actor;
 typedef struct future future;

@@ -64,6 +64,7 @@ future *call_start(worker *w, uint64_t to, const manta_method *method, const voi
 
 /* ---- turn.c ---- */
 void actor_turn(worker *w, runnable *r);
+void late_messages(worker *w, actor *a); /* owner of a slot that nobody lives in: answers what came for its former tenant */
 void actor_fail_handler(const manta_error *cause)
     __attribute__((noreturn)); /* leaves the body: the handler fails with this error chained */
 /* The actor of this handler exits after it, for the first reason given; takes error, which may be NULL. */

@@ -72,14 +72,14 @@ struct actor {
     manta_class *cls;
     void *state;
     const manta_behavior *behavior;
-    _Atomic(activation *) waiting; /* the suspended (or running) handler, for those who interrupt or inspect */
     _Atomic uint64_t handled;
-    message *boot; /* init's or a task's message */
     uint16_t active;
     _Atomic uint16_t concurrency; /* suspended handlers; most of them */
     _Atomic uint8_t phase;
     _Atomic uint8_t blocked; /* concurrent actor at its limit: whoever resumes a handler schedules it */
     uint8_t state_on_heap, unused;
+    _Atomic(activation *) waiting; /* the suspended (or running) handler, for those who interrupt or inspect */
+    message *boot;                 /* init's or a task's message */
     _Alignas(16) unsigned char inline_state[LOCAL_INLINE_STATE];
 };
 _Static_assert(sizeof(actor) == 256, "actor layout");
@@ -136,7 +136,7 @@ static inline uint64_t actor_id(const actor *a) { return actor_index(a) | (uint6
 static inline actor *actor_slot(uint64_t id)
 {
     uint64_t index = (uint32_t)id;
-    return likely(index < actor_slab.capacity) && actor_slab.base ? (actor *)slab_at(&actor_slab, index) : NULL;
+    return likely(index < actor_slab.capacity) ? (actor *)(void *)actor_slab.base + index : NULL; /* before slab_init the capacity is 0 */
 }
 static inline bool actor_is(const actor *a, uint64_t id)
 {

@@ -155,11 +155,8 @@ static void unmake(worker *w, actor *a)
     a->state_on_heap = 0;
     if (a->boot) message_discard(w, a->boot);
     a->boot = NULL;
-    message *m;
-    do {
-        while ((m = mailbox_pop(w, &a->box, &a->end)))
-            message_dead(w, (uint64_t)m->generation << 32 | actor_index(a), m, MANTA_EDEAD, NULL);
-    } while (!mailbox_try_rest(w, &a->box, &a->end));
+    do late_messages(w, a);
+    while (!mailbox_try_rest(w, &a->box, &a->end));
     actor_free(w, a);
 }
 

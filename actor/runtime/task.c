@@ -30,14 +30,13 @@ bool task_spawn(worker *w, message *m, manta_priority priority, struct stream *s
 /* The task's slot goes back; its message has been answered. */
 void task_end(worker *w, actor *a)
 {
-    message *m = a->boot, *late;
+    message *m = a->boot;
     a->boot = NULL;
     store_release(&a->generation, load_relaxed(&a->generation) + 1);
     if (m) message_free(w, m);
     store_relaxed(&a->waiting, NULL);
     for (;;) { /* nobody writes to a task, but a message for the slot's former tenant may have come */
-        while ((late = mailbox_pop(w, &a->box, &a->end)))
-            message_dead(w, (uint64_t)late->generation << 32 | actor_index(a), late, MANTA_EDEAD, NULL);
+        late_messages(w, a);
         if (mailbox_try_rest(w, &a->box, &a->end)) break;
         spin_pause();
     }

@@ -38,11 +38,16 @@ static void settle_failure(worker *w, activation *act, const manta_error *error)
     if (act->actor->cls && exits_on_failure(act->actor)) handler_exit(act, error->status, error_copy(error));
 }
 
-static inline void handler_finish(activation *act, const manta_method *method, const void *result)
+static noinline worker *failed_here(activation *act)
 {
-    worker *w = worker_self();
+    settle_failure(worker_self(), act, act->failure);
+    return worker_self(); /* a report may have waited */
+}
+
+static inline worker *handler_finish(activation *act, const manta_method *method, const void *result)
+{
+    worker *w = unlikely(act->failure != NULL) ? failed_here(act) : worker_self();
     message *m = act->message;
-    if (unlikely(act->failure != NULL)) settle_failure(w, act, act->failure);
     count_up(&local_of(w)->handled[method->id], 1);
     if (m->reply && likely(!(act->flags & ACT_STASH))) {
         future *reply = m->reply;
@@ -50,10 +55,11 @@ static inline void handler_finish(activation *act, const manta_method *method, c
         if (unlikely(reply->packed == FUTURE_PACKED)) dynamic_complete(w, reply, &method->result, result);
         else future_complete(w, reply, &method->result, result, unlikely(method->result.extra != NULL) ? method->result.extra(result) : 0);
     }
+    return w;
 }
 
-/* Runs one handler on this fiber. */
-static void run_handler(activation *act, actor *a, message *m, const manta_method *method)
+/* Runs one handler on this fiber. Returns the worker, which may have changed. */
+static worker *run_handler(activation *act, actor *a, message *m, const manta_method *method)
 {
     _Alignas(16) unsigned char stack[RESULT_STACK];
     void *result = stack, *payload = message_payload(m);
@@ -64,8 +70,9 @@ static void run_handler(activation *act, actor *a, message *m, const manta_metho
     if (unlikely(method->arguments.refs != NULL)) arguments_arrived(method, payload, act);
     if (likely(!act->failure && result)) method->invoke(a->state, payload, result);
     else if (!result) manta_fail(MANTA_ENOMEM, "no memory for a result of %u bytes", method->result.size);
-    handler_finish(act, method, result);
-    TRACE(2, worker_self(), TRACE_END, actor_id(a), a->cls ? a->cls->name : "task", method->name);
+    worker *w = handler_finish(act, method, result);
+    TRACE(2, w, TRACE_END, actor_id(a), a->cls ? a->cls->name : "task", method->name);
+    return w;
 }
 
 /* After a handler: the scope, a held message. */
@@ -77,12 +84,13 @@ static noinline void clean_up(worker *w, activation *act, message *m)
     act->failure = NULL;
 }
 
-static inline worker *after_handler(activation *act, message *m)
+static inline void after_handler(worker *w, activation *act, message *m)
 {
-    worker *w = worker_self();
     act->message = NULL;
-    if (unlikely(act->dirty || m->flags & MESSAGE_HELD)) clean_up(w, act, m);
-    return w;
+    if (likely(m->flags == (MESSAGE_HELD | MESSAGE_PASSED) && !act->dirty && !(act->flags & ACT_STASH))) { /* came through the own lane */
+        m->flags = 0;
+        message_free(w, m);
+    } else if (unlikely(act->dirty || m->flags & MESSAGE_HELD)) clean_up(w, act, m);
 }
 
 /* ---- leaving a body for good ---- */
@@ -200,6 +208,7 @@ static noinline const manta_method *behave(worker *w, actor *a, activation *act,
         future_fail(w, m->reply, e);
         m->reply = NULL;
     } else error_free(e);
+    message_done(w, m);
     return NULL;
 }
 
@@ -209,6 +218,7 @@ static noinline bool call_is_void(worker *w, actor *a, message *m, const manta_m
         future_fail_status(w, m->reply, MANTA_ECANCELLED, "cancelled before it ran");
         m->reply = NULL;
         message_lose(m);
+        message_done(w, m);
         return true;
     }
     if (method->cls == a->cls) return false;
@@ -221,6 +231,7 @@ static noinline bool call_is_void(worker *w, actor *a, message *m, const manta_m
         runtime_report("%s", e->message);
         error_free(e);
     }
+    message_done(w, m);
     return true;
 }
 
@@ -229,8 +240,7 @@ void actor_run_call(worker *w, actor *a, message *m)
     activation *act = activation_of(w);
     message_hold(m);
     m->flags |= MESSAGE_PASSED;
-    run_handler(act, a, m, m->method);
-    after_handler(act, m);
+    after_handler(run_handler(act, a, m, m->method), act, m);
 }
 
 /* KIND_CALL. Returns the worker, which may have changed. */
@@ -241,8 +251,9 @@ static inline worker *handle_call(worker *w, actor *a, activation *act, message 
     if (unlikely(method->cls != a->cls || (reply && load_relaxed(&reply->cancelled))) && call_is_void(w, a, m, method)) return w;
     if (unlikely(a->behavior != NULL) && !(method = behave(w, a, act, m, method))) return w;
     if (unlikely(act->concurrent)) message_hold(m);
-    run_handler(act, a, m, method);
-    return after_handler(act, m);
+    w = run_handler(act, a, m, method);
+    after_handler(w, act, m);
+    return w;
 }
 
 static noinline worker *handle_other(worker *w, actor *a, activation *act, message *m)
@@ -269,6 +280,7 @@ static noinline bool bounded_pop(worker *w, actor *a, message *m)
     if (!over || m->kind != KIND_CALL) return false;
     count_up(&local_of(w)->dropped, 1);
     message_dead(w, actor_id(a), m, MANTA_EDROPPED, NULL);
+    message_done(w, m);
     return true;
 }
 
@@ -276,6 +288,7 @@ static worker *handle(worker *w, actor *a, activation *act, message *m)
 {
     if (unlikely(m->generation != load_relaxed(&a->generation))) { /* meant for who was here before */
         message_dead(w, (uint64_t)m->generation << 32 | actor_index(a), m, MANTA_EDEAD, NULL);
+        message_done(w, m);
         return w;
     }
     if (likely(m->kind == KIND_CALL)) return handle_call(w, a, act, m);
@@ -376,11 +389,10 @@ static noinline void first_turn(worker *w, actor *a)
         message_hold(m);
         m->flags |= MESSAGE_PASSED;
         act->message = m;
-        run_handler(act, a, m, m->method);
-        w = worker_self();
+        w = run_handler(act, a, m, m->method);
         if (act->failure) error = error_new(MANTA_EINIT, act->failure, "init failed");
         else if (act->flags & ACT_EXIT && act->exit_status) error = error_new(MANTA_EINIT, act->exit_error, "init exited");
-        w = after_handler(act, m);
+        after_handler(w, act, m);
     }
     if (error) {
         act->flags = 0;
@@ -397,11 +409,19 @@ static noinline void first_turn(worker *w, actor *a)
     else live_turn(w, a);
 }
 
+void late_messages(worker *w, actor *a)
+{
+    message *m;
+    while ((m = mailbox_pop(w, &a->box, &a->end))) {
+        message_dead(w, (uint64_t)m->generation << 32 | actor_index(a), m, MANTA_EDEAD, NULL);
+        message_done(w, m);
+    }
+}
+
 /* A late push scheduled a slot that nobody lives in: answer it and rest again. */
 static noinline void free_turn(worker *w, actor *a)
 {
-    message *m;
-    while ((m = mailbox_pop(w, &a->box, &a->end))) message_dead(w, (uint64_t)m->generation << 32 | actor_index(a), m, MANTA_EDEAD, NULL);
+    late_messages(w, a);
     w->current = NULL;
     if (!mailbox_try_rest(w, &a->box, &a->end)) worker_ready_fifo(w, &a->run);
 }

@@ -71,4 +71,10 @@ static inline void message_free(worker *w, message *m)
 static inline void message_hold(message *m) { m->flags |= MESSAGE_HELD; }
 void message_release(worker *w, message *m);
 
+/* The owner is through with a popped message that no handler ran. */
+static inline void message_done(worker *w, message *m)
+{
+    if (unlikely(m->flags & MESSAGE_HELD)) message_release(w, m);
+}
+
 #endif

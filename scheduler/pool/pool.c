@@ -26,7 +26,7 @@ static const policy_item policy_items[] = {
     ITEM(lifo_cap, "LIFO_CAP", 3, 0, 1 << 30),
     ITEM(batch, "BATCH", 1024, 1, 1 << 30),
     ITEM(slice_us, "SLICE_US", 50, 0, 1000000),
-    ITEM(send_budget, "SEND_BUDGET", 64, 1, 1 << 30),
+    ITEM(send_budget, "SEND_BUDGET", 256, 1, 1 << 30),
     ITEM(mute_us, "MUTE_US", 200, 0, 1000000),
     ITEM(sticky, "STICKY", 255, 0, 255),
     ITEM(spin, "SPIN", 50, 0, 1000000),

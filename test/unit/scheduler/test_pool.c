@@ -580,6 +580,6 @@ TEST(policy_from_environment)
     unsetenv("MANTA_POLICY_SEND_BUDGET");
     EXPECT_EQ(p.spin, 7);
     EXPECT_EQ(p.batch, 1024);
-    EXPECT_EQ(p.send_budget, 64);
+    EXPECT_EQ(p.send_budget, 256);
     EXPECT_EQ(p.lifo_cap, 3);
 }
