@@ -55,6 +55,22 @@ foreach(kind ${kinds})
   endforeach()
 endforeach()
 
+# The scheduler on ucontext fibers, which other processors use.
+if(NOT MANTA_FUZZ)
+  file(GLOB_RECURSE scheduler_sources CONFIGURE_DEPENDS scheduler/*.c)
+  add_library(scheduler_ucontext OBJECT ${scheduler_sources})
+  target_compile_definitions(scheduler_ucontext PRIVATE MANTA_FIBER_UCONTEXT=1)
+  target_include_directories(scheduler_ucontext PRIVATE ${PROJECT_SOURCE_DIR} ${MANTA_INCLUDES})
+  foreach(subject fiber pool)
+    set(target test_unit_scheduler_${subject}_ucontext)
+    add_executable(${target} test/unit/scheduler/test_${subject}.c $<TARGET_OBJECTS:scheduler_ucontext>)
+    target_compile_definitions(${target} PRIVATE MANTA_FIBER_UCONTEXT=1)
+    target_include_directories(${target} PRIVATE ${MANTA_INCLUDES})
+    target_link_libraries(${target} PRIVATE test_support Threads::Threads)
+    manta_test(unit.scheduler.${subject}_ucontext unit ${target})
+  endforeach()
+endif()
+
 # ctest: the same inputs each time, 20 s at most, so that a run fails for what was changed. What the targets do not know yet is looked for by `ninja fuzz-long`: random seeds,
 # MANTA_FUZZ_SECONDS for each target, what is found stays in build/<preset>/fuzz-corpus and fuzz-crashes.
 if(MANTA_FUZZ)
