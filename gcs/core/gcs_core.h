@@ -31,41 +31,44 @@ typedef struct gcs_head {
 } gcs_head;
 _Static_assert(sizeof(gcs_head) == 40, "part of the log's format");
 
-typedef struct gcs_limits { /* 0: the default. The same on all servers of a cluster: they are part of the state */
-    uint64_t kv_bytes;      /* 256 MiB, keys and values and what they cost */
-    uint64_t lineage_bytes; /* 256 MiB for each job */
-    uint64_t table_bytes;   /* 64 MiB for each of the others */
-    uint64_t value_bytes;   /* 1 MiB: one value, spec or record */
-    uint32_t client_ms;     /* 600000 */
+typedef struct gcs_limits {  /* 0: the default. The same on all servers of a cluster: they are part of the state */
+    uint64_t kv_bytes;       /* 256 MiB, keys and values and what they cost */
+    uint64_t lineage_bytes;  /* 256 MiB for each job */
+    uint64_t table_bytes;    /* 64 MiB for each of the others */
+    uint64_t value_bytes;    /* 1 MiB: one value, spec or record */
+    uint32_t client_ms;      /* 600000 */
     uint32_t client_replies; /* 1024: remembered for each client; a client with more outstanding gets MANTA_ELIMIT */
 } gcs_limits;
 
 /* What changed, for watchers. Pointers are valid during the call. */
 typedef struct gcs_event {
     uint64_t revision;
-    uint32_t table; /* gcs_table */
-    bool is_gone;   /* removed; else new or changed */
+    uint32_t table;    /* gcs_table */
+    bool is_gone;      /* removed; else new or changed */
     manta_bytes key;   /* MessagePack-free bytes: of kv: namespace, 0, key; of others see gcs_command.h */
     manta_bytes value; /* the record as a query would give it; empty when gone */
 } gcs_event;
 typedef void (*gcs_watch)(void *context, const gcs_event *event);
 
 manta_status gcs_core_new(const gcs_limits *limits, gcs_core **out); /* MANTA_ENOMEM */
-void gcs_core_free(gcs_core *c);                                      /* NULL is fine */
+void gcs_core_free(gcs_core *c);                                     /* NULL is fine */
 
 /* Applies the command of log entry `index` (ascending). The reply (MessagePack: [status, text, result]) is appended to `reply`; events go to `watch` (may be NULL) before it returns. MANTA_ENOMEM: the
  * state may be half changed: this server must stop and start again from its disk. Nothing else is returned: bad commands have a reply. */
-manta_status gcs_core_apply(gcs_core *c, uint64_t index, const void *command, size_t size, gcs_watch watch, void *context, manta_writer *reply);
+manta_status gcs_core_apply(
+    gcs_core *c, uint64_t index, const void *command, size_t size, gcs_watch watch, void *context, manta_writer *reply);
 /* Answers a question from the state; changes nothing. Reply as above. */
 manta_status gcs_core_query(const gcs_core *c, const void *query, size_t size, manta_writer *reply);
 
-uint64_t gcs_core_next_expiry(const gcs_core *c); /* ms of the leader's time: a GCS_TICK then will end a lease or forget a client; UINT64_MAX: none */
-uint64_t gcs_core_now(const gcs_core *c);         /* the greatest now_ms seen: a new leader stamps at least this */
-uint64_t gcs_core_hash(const gcs_core *c);        /* of the whole state; equal on servers that applied the same */
+uint64_t gcs_core_next_expiry(
+    const gcs_core *c); /* ms of the leader's time: a GCS_TICK then will end a lease or forget a client; UINT64_MAX: none */
+uint64_t gcs_core_now(const gcs_core *c);  /* the greatest now_ms seen: a new leader stamps at least this */
+uint64_t gcs_core_hash(const gcs_core *c); /* of the whole state; equal on servers that applied the same */
 
 typedef bool (*gcs_save)(void *context, const void *bytes, size_t size);
-manta_status gcs_core_save(const gcs_core *c, gcs_save write, void *context);                  /* MANTA_ENOMEM: write said false */
-manta_status gcs_core_load(gcs_core *c, const void *bytes, size_t size, char *text /* 256 */); /* replaces all; MANTA_EDECODE with byte and reason: c is then empty */
+manta_status gcs_core_save(const gcs_core *c, gcs_save write, void *context); /* MANTA_ENOMEM: write said false */
+manta_status gcs_core_load(gcs_core *c, const void *bytes, size_t size,
+    char *text /* 256 */); /* replaces all; MANTA_EDECODE with byte and reason: c is then empty */
 
 typedef struct gcs_usage {
     uint64_t items, bytes, limit_bytes, refused, dropped;
