@@ -138,7 +138,7 @@ static client *hear(gcs_run *x, const gcs_head *head)
 {
     clients *s = &x->c->clients;
     client *c = id_table_get(&s->by_id, head->client);
-    if (!c && s->usage.bytes >= x->c->limits.table_bytes) {
+    if (!c && s->usage.bytes + CLIENT_COST >= x->c->limits.table_bytes) {
         s->usage.refused++;
         gcs_refuse(x, MANTA_ELIMIT, "table CLIENT is full: %" PRIu64 " bytes for %" PRIu64 " clients", s->usage.bytes, s->usage.items);
         return NULL;
@@ -182,6 +182,9 @@ bool clients_admit(gcs_run *x, const gcs_head *head)
 void clients_remember(gcs_run *x, const gcs_head *head, const void *reply, size_t size)
 {
     client *c = id_table_get(&x->c->clients.by_id, head->client);
+    uint32_t at = place_of(c, head->request);
+    bool is_there = at < c->count && c->replies[at].request == head->request;
+    if (head->request <= c->acknowledged || is_there) return; /* acknowledged, or used again, by a command inside of this one */
     if (!add_reply(&x->c->clients, c, head->request, reply, size)) gcs_out_of_memory(x);
 }
 

@@ -40,8 +40,9 @@ typedef enum gcs_table {
 #define GCS_ROW_NODE(F) \
     F(u64, created) \
     F(u64, revision) \
-    F(u64, id) F(u64, epoch) F(u64, state) F(str, address) F(str, host) F(u64, pid) F(u64, cores) F(u64, memory) F(raw, resources) \
-        F(raw, labels) F(str, reason)
+    F(u64, id) \
+    F(u64, epoch) \
+    F(u64, state) F(str, address) F(str, host) F(u64, pid) F(u64, cores) F(u64, memory) F(raw, resources) F(raw, labels) F(str, reason)
 
 /* A process that only died is a row too, so that nothing is placed on it any more. role: worker, driver, daemon or what its node calls it. */
 #define GCS_ROW_PROCESS(F) \
@@ -51,8 +52,10 @@ typedef enum gcs_table {
 #define GCS_ROW_ACTOR(F) \
     F(u64, created) \
     F(u64, revision) \
-    F(u64, uid) F(u64, epoch) F(u64, state) F(str, class_name) F(str, space) F(str, name) F(u64, job) F(u64, owner) F(flag, detached) \
-        F(i64, max_restarts) F(u64, restarts) F(u64, node) F(u64, process) F(u64, local) F(str, address) F(str, reason) F(bytes, spec)
+    F(u64, uid) \
+    F(u64, epoch) \
+    F(u64, state) F(str, class_name) F(str, space) F(str, name) F(u64, job) F(u64, owner) F(flag, detached) F(i64, max_restarts) \
+        F(u64, restarts) F(u64, node) F(u64, process) F(u64, local) F(str, address) F(str, reason) F(bytes, spec)
 
 #define GCS_ROW_GROUP(F) F(u64, created) F(u64, revision) F(str, name) F(u64, actor) F(u64, process) F(u64, local) F(u64, node)
 #define GCS_ROW_JOB(F) \

@@ -145,9 +145,10 @@ static bool keep_budget(gcs_run *x, lineage_job *job)
 {
     lineage *l = &x->c->lineage;
     uint64_t limit = x->c->limits.lineage_bytes;
-    while (job->here.oldest && job->here.bytes + job->gone.bytes > limit)
+    while (job->here.oldest && job->here.bytes + job->gone.bytes > limit) {
         if (!drop_oldest(l, job)) return gcs_out_of_memory(x);
-    while (job->gone.bytes > limit / 8) forget(l, job->gone.oldest);
+        if (job->gone.bytes > limit / 8) forget(l, job->gone.oldest);
+    }
     return true;
 }
 

@@ -27,8 +27,9 @@ static const char magic[8] = {'M', 'A', 'N', 'T', 'A', 'G', 'C', 'S'};
 #define META_FIELDS(F) \
     F(u64, index) \
     F(u64, revision) \
-    F(u64, now_ms) F(u64, token) F(u64, ticket) F(u64, kv_bytes) F(u64, lineage_bytes) F(u64, table_bytes) F(u64, value_bytes) \
-        F(u64, client_ms) F(u64, client_replies)
+    F(u64, now_ms) \
+    F(u64, token) \
+    F(u64, ticket) F(u64, kv_bytes) F(u64, lineage_bytes) F(u64, table_bytes) F(u64, value_bytes) F(u64, client_ms) F(u64, client_replies)
 #define USAGE_FIELDS(F) F(u64, table) F(u64, refused) F(u64, dropped)
 #define REPLY_FIELDS(F) F(u64, request) F(bytes, reply)
 GCS_STRUCT(gcs_meta_item, META_FIELDS);

@@ -117,7 +117,10 @@ static inline uint64_t core_number(const core_fixture *x)
         row__; \
     })
 
-static inline bool text_is(manta_str s, const char *text) { return s.size == strlen(text) && (!s.size || memcmp(s.data, text, s.size) == 0); }
+static inline bool text_is(manta_str s, const char *text)
+{
+    return s.size == strlen(text) && (!s.size || memcmp(s.data, text, s.size) == 0);
+}
 
 typedef struct core_snapshot {
     unsigned char *bytes;

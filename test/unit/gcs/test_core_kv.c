@@ -45,9 +45,11 @@ TEST(conditions)
     EXPECT_EQ(APPLY(&x, KV_PUT, kv_put, .space = S("s"), .key = S("k"), .when = GCS_IF_ABSENT), MANTA_EEXIST);
     EXPECT_EQ(core_number(&x), revision);
     EXPECT_STR(x.events, "");
-    EXPECT_EQ(APPLY(&x, KV_PUT, kv_put, .space = S("s"), .key = S("k"), .when = GCS_IF_REVISION, .if_revision = revision + 1), MANTA_ESTALE);
+    EXPECT_EQ(
+        APPLY(&x, KV_PUT, kv_put, .space = S("s"), .key = S("k"), .when = GCS_IF_REVISION, .if_revision = revision + 1), MANTA_ESTALE);
     EXPECT_EQ(core_number(&x), revision);
-    EXPECT_EQ(APPLY(&x, KV_DELETE, kv_delete, .space = S("s"), .key = S("k"), .when = GCS_IF_REVISION, .if_revision = revision + 1), MANTA_ESTALE);
+    EXPECT_EQ(APPLY(&x, KV_DELETE, kv_delete, .space = S("s"), .key = S("k"), .when = GCS_IF_REVISION, .if_revision = revision + 1),
+        MANTA_ESTALE);
     EXPECT(!APPLY(&x, KV_PUT, kv_put, .space = S("s"), .key = S("k"), .when = GCS_IF_REVISION, .if_revision = revision));
     EXPECT_EQ(APPLY(&x, KV_PUT, kv_put, .space = S("s"), .key = S("k"), .when = 7), MANTA_EINVAL);
     EXPECT_STR(x.text, "when is 7, which is no condition");
@@ -107,7 +109,8 @@ static uint32_t list_page(core_fixture *x, const char *prefix, char *next, uint6
 {
     uint32_t count;
     manta_bytes go_on;
-    if (QUERY(x, KV_LIST, kv_list, .space = S("s"), .prefix = S(prefix), .after = S(next), .limit = limit, .brief = true)) return UINT32_MAX;
+    if (QUERY(x, KV_LIST, kv_list, .space = S("s"), .prefix = S(prefix), .after = S(next), .limit = limit, .brief = true))
+        return UINT32_MAX;
     gcs_page page = ROW(x, page);
     manta_reader rows;
     manta_reader_init(&rows, page.rows.data, page.rows.size);
@@ -198,7 +201,8 @@ static bool model_step(core_fixture *x, model *m, rng *r)
     snprintf(name, sizeof name, "key%02d", (int)k);
     manta_status expected = model_condition(m, k, when, guess);
     if (rng_below(r, 3)) {
-        if (APPLY(x, KV_PUT, kv_put, .space = S("s"), .key = S(name), .value = {&value, 1}, .when = when, .if_revision = guess) != expected) return false;
+        if (APPLY(x, KV_PUT, kv_put, .space = S("s"), .key = S(name), .value = {&value, 1}, .when = when, .if_revision = guess) != expected)
+            return false;
         if (expected) return core_number(x) == m->revision[k];
         m->value[k] = value;
         m->revision[k] = core_number(x);
@@ -224,7 +228,8 @@ static bool model_agrees(core_fixture *x, const model *m)
         if (!m->revision[k]) continue;
         snprintf(name, sizeof name, "key%02d", k);
         gcs_read_kv_row(&rows, &row);
-        if (rows.status || !text_is(row.key, name) || row.revision != m->revision[k] || *(const uint8_t *)row.value.data != m->value[k]) return false;
+        if (rows.status || !text_is(row.key, name) || row.revision != m->revision[k] || *(const uint8_t *)row.value.data != m->value[k])
+            return false;
     }
     return manta_reader_left(&rows) == 0;
 }

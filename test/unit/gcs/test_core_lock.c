@@ -177,7 +177,8 @@ static int model_place(const model_lock *l, int holder)
     return -1;
 }
 
-static bool step_acquire(core_fixture *x, model *m, model_lock *l, const char *name, int h, const char *holder, uint64_t lease_ms, bool wait)
+static bool step_acquire(
+    core_fixture *x, model *m, model_lock *l, const char *name, int h, const char *holder, uint64_t lease_ms, bool wait)
 {
     if (acquire(x, name, holder, lease_ms, wait)) return false;
     gcs_lock_result r = ROW(x, lock_result);
