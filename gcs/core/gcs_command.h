@@ -25,21 +25,44 @@
     X(BATCH, 2, batch) \
     X(KV_PUT, 10, kv_put) \
     X(KV_DELETE, 11, kv_delete) \
-    X(LOCK_ACQUIRE, 20, lock_acquire) X(LOCK_RENEW, 21, lock_renew) X(LOCK_RELEASE, 22, lock_release) X(LOCK_WITHDRAW, 23, lock_withdraw) \
-        X(NODE_JOIN, 30, node_join) X(NODE_UPDATE, 31, node_update) X(NODE_DRAIN, 32, node_drain) X(NODE_DEAD, 33, node_dead) \
-            X(PROCESS_START, 40, process_start) X(PROCESS_DEAD, 41, process_dead) X(ACTOR_REGISTER, 50, actor_register) \
-                X(ACTOR_PLACED, 51, actor_placed) X(ACTOR_RESTARTING, 52, actor_restarting) X(ACTOR_DEAD, 53, actor_dead) \
-                    X(GROUP_JOIN, 60, group_join) X(GROUP_LEAVE, 61, group_leave) X(JOB_START, 70, job_start) X(JOB_END, 71, job_end) \
-                        X(PLACEMENT_PUT, 80, placement_put) X(PLACEMENT_REMOVE, 81, placement_remove) X(LINEAGE_ADD, 90, lineage_add) \
-                            X(LINEAGE_DROP, 91, lineage_drop) X(CONFIG_SET, 100, config_set)
+    X(LOCK_ACQUIRE, 20, lock_acquire) \
+    X(LOCK_RENEW, 21, lock_renew) \
+    X(LOCK_RELEASE, 22, lock_release) \
+    X(LOCK_WITHDRAW, 23, lock_withdraw) \
+    X(NODE_JOIN, 30, node_join) \
+    X(NODE_UPDATE, 31, node_update) \
+    X(NODE_DRAIN, 32, node_drain) \
+    X(NODE_DEAD, 33, node_dead) \
+    X(PROCESS_START, 40, process_start) \
+    X(PROCESS_DEAD, 41, process_dead) \
+    X(ACTOR_REGISTER, 50, actor_register) \
+    X(ACTOR_PLACED, 51, actor_placed) \
+    X(ACTOR_RESTARTING, 52, actor_restarting) \
+    X(ACTOR_DEAD, 53, actor_dead) \
+    X(GROUP_JOIN, 60, group_join) \
+    X(GROUP_LEAVE, 61, group_leave) \
+    X(JOB_START, 70, job_start) \
+    X(JOB_END, 71, job_end) \
+    X(PLACEMENT_PUT, 80, placement_put) \
+    X(PLACEMENT_REMOVE, 81, placement_remove) \
+    X(LINEAGE_ADD, 90, lineage_add) \
+    X(LINEAGE_DROP, 91, lineage_drop) \
+    X(CONFIG_SET, 100, config_set)
 #define GCS_QUERIES(X) \
     X(LIST, 1000, list) \
     X(STATS, 1001, stats) \
     X(KV_GET, 1010, kv_get) \
     X(KV_LIST, 1011, kv_list) \
-    X(LOCK_GET, 1020, lock_get) X(NODE_GET, 1030, node_get) X(PROCESS_GET, 1040, process_get) X(ACTOR_GET, 1050, actor_get) \
-        X(ACTOR_FIND, 1051, actor_find) X(GROUP_MEMBERS, 1060, group_members) X(JOB_GET, 1070, job_get) \
-            X(PLACEMENT_GET, 1080, placement_get) X(LINEAGE_GET, 1090, lineage_get) X(CONFIG_GET, 1100, config_get)
+    X(LOCK_GET, 1020, lock_get) \
+    X(NODE_GET, 1030, node_get) \
+    X(PROCESS_GET, 1040, process_get) \
+    X(ACTOR_GET, 1050, actor_get) \
+    X(ACTOR_FIND, 1051, actor_find) \
+    X(GROUP_MEMBERS, 1060, group_members) \
+    X(JOB_GET, 1070, job_get) \
+    X(PLACEMENT_GET, 1080, placement_get) \
+    X(LINEAGE_GET, 1090, lineage_get) \
+    X(CONFIG_GET, 1100, config_get)
 #define GCS_KINDS(X) GCS_COMMANDS(X) GCS_QUERIES(X)
 
 typedef enum gcs_kind {

@@ -38,7 +38,7 @@ typedef struct gcs_limits {  /* 0: the default. The same on all servers of a clu
     uint64_t kv_bytes;       /* 256 MiB, keys and values and what they cost */
     uint64_t lineage_bytes;  /* 256 MiB for each job */
     uint64_t table_bytes;    /* 64 MiB for each of the others */
-    uint64_t value_bytes;    /* 1 MiB: one value, spec or record */
+    uint64_t value_bytes;    /* 1 MiB: one value, spec or raw field; at most 32 MiB */
     uint32_t client_ms;      /* 600000 */
     uint32_t client_replies; /* 1024: remembered for each client; a client with more outstanding gets MANTA_ELIMIT */
 } gcs_limits;
@@ -63,16 +63,16 @@ manta_status gcs_core_apply(
 /* Answers a question from the state; changes nothing. Reply as above. */
 manta_status gcs_core_query(const gcs_core *c, const void *query, size_t size, manta_writer *reply);
 
-uint64_t gcs_core_next_expiry(
-    const gcs_core *c); /* ms of the leader's time: a GCS_TICK then will end a lease or forget a client; UINT64_MAX: none */
+/* ms of the leader's time: a GCS_TICK then will end a lease or forget a client; UINT64_MAX: none */
+uint64_t gcs_core_next_expiry(const gcs_core *c);
 uint64_t gcs_core_now(const gcs_core *c);  /* the greatest now_ms seen: a new leader stamps at least this */
 uint64_t gcs_core_hash(const gcs_core *c); /* of the whole state, in O(its size); equal on servers that applied the same */
 
 typedef bool (*gcs_save)(void *context, const void *bytes, size_t size);
-manta_status gcs_core_save(
-    const gcs_core *c, gcs_save write, void *context); /* layout: snapshot.c. MANTA_ENOMEM: write said false, or no memory */
-manta_status gcs_core_load(gcs_core *c, const void *bytes, size_t size,
-    char *text /* 256 */); /* replaces all, limits too; MANTA_EDECODE with byte and reason, MANTA_ENOMEM: c is then empty */
+/* Layout: snapshot.c. MANTA_ENOMEM: write said false, or no memory. */
+manta_status gcs_core_save(const gcs_core *c, gcs_save write, void *context);
+/* Replaces all, limits too. text: 256 bytes. MANTA_EDECODE with byte and reason, MANTA_ENOMEM: c is then empty. */
+manta_status gcs_core_load(gcs_core *c, const void *bytes, size_t size, char *text);
 
 typedef struct gcs_usage {
     uint64_t items, bytes, limit_bytes, refused, dropped;

@@ -54,8 +54,21 @@ typedef enum gcs_table {
     F(u64, revision) \
     F(u64, uid) \
     F(u64, epoch) \
-    F(u64, state) F(str, class_name) F(str, space) F(str, name) F(u64, job) F(u64, owner) F(flag, detached) F(i64, max_restarts) \
-        F(u64, restarts) F(u64, node) F(u64, process) F(u64, local) F(str, address) F(str, reason) F(bytes, spec)
+    F(u64, state) \
+    F(str, class_name) \
+    F(str, space) \
+    F(str, name) \
+    F(u64, job) \
+    F(u64, owner) \
+    F(flag, detached) \
+    F(i64, max_restarts) \
+    F(u64, restarts) \
+    F(u64, node) \
+    F(u64, process) \
+    F(u64, local) \
+    F(str, address) \
+    F(str, reason) \
+    F(bytes, spec)
 
 #define GCS_ROW_GROUP(F) F(u64, created) F(u64, revision) F(str, name) F(u64, actor) F(u64, process) F(u64, local) F(u64, node)
 #define GCS_ROW_JOB(F) \
