@@ -113,7 +113,10 @@ static void reply_head(gcs_run *x)
     manta_pack_uint64_t(x->out, &x->view->revision);
 }
 
-static void take_back(manta_writer *w, size_t size) { w->at = w->start + size; }
+static void take_back(manta_writer *w, size_t size)
+{
+    if (manta_writer_size(w) > size) w->at = w->start + size;
+}
 
 /* The reply of a refused one, over whatever was written of it since `from`. */
 static void reply_refusal(gcs_run *x, size_t from)
@@ -182,10 +185,8 @@ static void advance(gcs_run *x, uint64_t now_ms)
 {
     x->c->revision++;
     if (now_ms > x->c->now_ms && !x->in_batch) x->c->now_ms = now_ms;
-    x->is_forced = true;
     locks_expire(x);
     clients_expire(x->c);
-    x->is_forced = false;
 }
 
 static void run_handler(gcs_run *x, const gcs_head *head, const void *fields)

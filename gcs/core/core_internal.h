@@ -59,7 +59,7 @@ typedef struct gcs_run {
     manta_writer *out; /* a handler appends its result, or nothing */
     manta_status status, fatal;
     uint64_t detail; /* the result of a refusal that has one */
-    bool has_detail, in_batch, is_forced /* budgets do not count: consequences of what was accepted */;
+    bool has_detail, in_batch;
     char text[256];
 } gcs_run;
 
@@ -90,6 +90,7 @@ typedef struct table_kind {
     void (*key)(const void *fields, key *out);
     bool (*index[INDEXES])(const void *fields, key *out); /* false: not in this index. Keys must be unique. */
     int evicts;                                           /* 1 + the index whose first row goes when the table is full; 0: none goes */
+    bool has_values;                                      /* rows that are there are refused to grow, too, when it is full */
 } table_kind;
 
 const void *table_get(const gcs_core *c, gcs_table t, const key *k); /* fields, or NULL */

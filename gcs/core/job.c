@@ -17,13 +17,10 @@ static bool job_ended(gcs_run *x, const gcs_job_row *old, uint64_t state, manta_
     row.state = state;
     row.reason = reason;
     if (!table_put(x, GCS_TABLE_JOB, &row)) return false;
-    bool was_forced = x->is_forced;
-    x->is_forced = true;
     actors_of_job_ended(x, id, manta_str_of("its job is over"));
     while (!x->fatal && (p = table_first_number(x->c, GCS_TABLE_PLACEMENT, PLACEMENT_BY_JOB, id)) &&
            table_remove(x, GCS_TABLE_PLACEMENT, p)) {}
     lineage_job_ended(x->c, id);
-    x->is_forced = was_forced;
     return !x->fatal;
 }
 

@@ -50,10 +50,7 @@ static void pass_on(gcs_run *x, const gcs_lock_row *old)
         return;
     }
     const gcs_waiter_row *next = row_fields(n);
-    bool was_forced = x->is_forced;
-    x->is_forced = true; /* the row that was may be shorter */
     if (grant(x, next->name, next->holder, next->lease_ms, &lock)) table_remove(x, GCS_TABLE_WAITER, next);
-    x->is_forced = was_forced;
 }
 
 void locks_expire(gcs_run *x)

@@ -57,17 +57,7 @@ void handle_process_start(gcs_run *x, const gcs_process_start *f)
 
 void handle_process_dead(gcs_run *x, const gcs_process_dead *f)
 {
-    if (!has_id(x, f->id) || process_is_dead(x->c, f->id)) return;
-    if (!table_get_number(x->c, GCS_TABLE_PROCESS, f->id)) {
-        gcs_process_row row = {.id = f->id, .state = GCS_PROCESS_STATE_DEAD, .reason = f->reason};
-        if (!table_put(x, GCS_TABLE_PROCESS, &row)) return; /* full */
-        x->is_forced = true;
-        process_consequences(x, f->id, f->reason);
-    } else {
-        x->is_forced = true;
-        process_died(x, f->id, 0, f->reason);
-    }
-    x->is_forced = false;
+    if (has_id(x, f->id) && !process_is_dead(x->c, f->id)) process_died(x, f->id, 0, f->reason);
 }
 
 void handle_process_get(gcs_run *x, const gcs_process_get *f) { table_reply_number(x, GCS_TABLE_PROCESS, f->id, "process"); }
@@ -81,13 +71,11 @@ static void node_died(gcs_run *x, const gcs_node_row *node, manta_str reason)
     gcs_node_row row = *node;
     row.state = GCS_NODE_STATE_DEAD;
     row.reason = reason;
-    x->is_forced = true;
     table_put(x, GCS_TABLE_NODE, &row);
     while (!x->fatal && (p = table_first_number(x->c, GCS_TABLE_PROCESS, PROCESS_BY_NODE, id))) process_died(x, p->id, id, reason);
     jobs_of_node_failed(x, id, reason);
     actors_of_node_died(x, id, reason);
     group_members_left(x, GROUP_BY_NODE, id);
-    x->is_forced = false;
 }
 
 /* The node, if it is this incarnation and may still say something. */
@@ -124,9 +112,7 @@ void handle_node_join(gcs_run *x, const gcs_node_join *f)
     }
     if (old && f->epoch == old->epoch) row.state = old->state;
     else if (old && old->state != GCS_NODE_STATE_DEAD) node_died(x, old, manta_str_of("a newer incarnation joined"));
-    x->is_forced = old != NULL; /* the old incarnation is dead already */
     if (!x->fatal && table_put(x, GCS_TABLE_NODE, &row)) table_reply(x, GCS_TABLE_NODE, &row);
-    x->is_forced = false;
 }
 
 void handle_node_update(gcs_run *x, const gcs_node_update *f)

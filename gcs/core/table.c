@@ -160,7 +160,7 @@ static bool placement_by_job(const void *fields, key *out)
 }
 
 const table_kind table_kinds[GCS_TABLE_END] = {
-    [GCS_TABLE_KV] = {.key = kv_key},
+    [GCS_TABLE_KV] = {.key = kv_key, .has_values = true},
     [GCS_TABLE_LOCK] = {.key = lock_key, .index = {lock_by_expiry}},
     [GCS_TABLE_WAITER] = {.key = waiter_key, .index = {waiter_by_holder}},
     [GCS_TABLE_NODE] = {.key = id_key},
@@ -170,8 +170,8 @@ const table_kind table_kinds[GCS_TABLE_END] = {
         .evicts = 1 + ACTOR_GONE},
     [GCS_TABLE_GROUP] = {.key = group_key, .index = {group_by_process, group_by_node, group_by_actor}},
     [GCS_TABLE_JOB] = {.key = id_key, .index = {job_by_driver, job_gone, job_by_node}, .evicts = 1 + JOB_GONE},
-    [GCS_TABLE_PLACEMENT] = {.key = id_key, .index = {placement_by_job}},
-    [GCS_TABLE_CONFIG] = {.key = config_key},
+    [GCS_TABLE_PLACEMENT] = {.key = id_key, .index = {placement_by_job}, .has_values = true},
+    [GCS_TABLE_CONFIG] = {.key = config_key, .has_values = true},
 };
 
 /* ---- rows ---- */
@@ -286,12 +286,13 @@ static bool evict(gcs_run *x, gcs_table t)
     return table_remove(x, t, fields);
 }
 
-/* Whether the table may grow by this much; a new row may push others out. */
+/* Whether the table may grow by this much for a new row, which may push others out, or for a longer value. What becomes of a row otherwise is never refused: a death must find room. */
 static bool make_room(gcs_run *x, gcs_table t, uint64_t more, bool is_new)
 {
     gcs_usage *u = &x->c->tables[t].usage;
     uint64_t limit = gcs_core_usage(x->c, t).limit_bytes;
-    while (!x->is_forced && u->bytes + more > limit) {
+    if (!is_new && !table_kinds[t].has_values) return true;
+    while (u->bytes + more > limit) {
         if (is_new && more <= limit && evict(x, t)) continue;
         if (x->fatal) return false;
         u->refused++;

@@ -177,6 +177,7 @@ static bool try_call(search *s, entry *call)
 {
     state after = s->now;
     if (is_futile(s, call) || !step(&after, call->op, s->leases_end)) return false;
+    if (!call->match && memcmp(&after, &s->now, sizeof after) == 0) return false; /* as if it never did */
     flip(s, call);
     if (!is_news(s, &after)) {
         flip(s, call);

@@ -316,7 +316,8 @@ TEST(dead_actors_go_first)
     EXPECT_EQ(gcs_core_usage(x.core, GCS_TABLE_ACTOR).dropped, 1);
     EXPECT(!spawn(&x, 101, 10, "", 0));
     EXPECT_EQ(spawn(&x, 102, 10, "", 0), MANTA_ELIMIT);
-    EXPECT(!place(&x, 100, 1, 5, 50));
+    EXPECT(!place(&x, 100, 1, 5, 50)); /* what becomes of those that are there is never refused */
+    EXPECT(!APPLY(&x, ACTOR_DEAD, actor_dead, .uid = 101, .epoch = 0, .reason = S("a reason that needs more room than there is")));
     core_close(&x);
 }
 

@@ -109,7 +109,7 @@ static linear_op make_up(rng *r, uint64_t *value, uint64_t now, uint64_t client)
     linear_op op = {
         .key = 0, .client = client, .kind = (linear_kind)rng_below(r, 3), .argument = rng_below(r, 5), .expected = rng_below(r, 5)};
     op.call_ns = now * 10 - rng_below(r, 40 < now * 10 ? 40 : now * 10);
-    op.return_ns = rng_below(r, 20) ? now * 10 + rng_below(r, 40) : LINEAR_UNKNOWN;
+    op.return_ns = rng_below(r, 60) ? now * 10 + rng_below(r, 40) : LINEAR_UNKNOWN;
     if (op.kind == LINEAR_READ) op.result = *value;
     else if (op.kind == LINEAR_WRITE) *value = op.argument;
     else if ((op.result = *value == op.expected)) *value = op.argument;
