@@ -193,7 +193,8 @@ void clients_remember(gcs_run *x, const gcs_head *head, const void *reply, size_
 manta_status clients_load(gcs_core *c, const gcs_client_row *row)
 {
     clients *s = &c->clients;
-    if (!row->id || id_table_get(&s->by_id, row->id) || (s->newest && s->newest->heard_ms > row->heard_ms)) return MANTA_EINVAL;
+    if (!row->id || row->heard_ms > c->now_ms || id_table_get(&s->by_id, row->id) || (s->newest && s->newest->heard_ms > row->heard_ms))
+        return MANTA_EINVAL;
     client *new = client_new(s, row->id);
     if (!new) return MANTA_ENOMEM;
     new->heard_ms = row->heard_ms;

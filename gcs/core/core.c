@@ -6,6 +6,7 @@
  */
 #include "gcs/core/gcs_core.h"
 
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -155,6 +156,7 @@ static bool read_head(gcs_run *x, const void *command, size_t size, gcs_head *he
     if (!gcs_read_head(command, size, head)) return gcs_refuse(x, MANTA_EDECODE, "byte %zu: the head has %zu bytes", size, sizeof *head);
     if (head->version != 1) return gcs_refuse(x, MANTA_EUNSUPPORTED, "byte 0: version %u, known is 1", head->version);
     if (head->zero) return gcs_refuse(x, MANTA_EDECODE, "byte 4: four bytes that must be 0 are not");
+    if (head->now_ms > GCS_TIME_MAX) return gcs_refuse(x, MANTA_EDECODE, "byte 32: %" PRIu64 " ms is no time", head->now_ms);
     if (!gcs_kind_schema(head->kind)) return gcs_refuse(x, MANTA_EUNSUPPORTED, "byte 2: unknown kind %u", head->kind);
     bool is_query = head->kind >= GCS_FIRST_QUERY;
     if (is_query == !x->c) return true;

@@ -11,6 +11,7 @@
 #include "gcs/core/ordered.h"
 #include "scheduler/base/id_table.h"
 
+#define GCS_TIME_MAX (UINT64_C(1) << 62) /* so that a lease added to it is greater */
 enum { INDEXES = 6, KEY_BYTES = 2 * GCS_STRING_BYTES + 64, ROW_COST = 256 };
 
 typedef struct table_state {

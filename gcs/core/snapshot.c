@@ -219,6 +219,7 @@ static manta_status load_meta(loader *l, const gcs_meta_item *m)
     gcs_core *c = l->c;
     if (m->value_bytes > 32u << 20 || m->client_ms > UINT32_MAX || m->client_replies > UINT32_MAX)
         return complain(l, "a limit is too large");
+    if (!m->client_ms || m->now_ms > GCS_TIME_MAX) return complain(l, "a time that cannot be");
     c->index = m->index;
     c->revision = m->revision;
     c->now_ms = m->now_ms;

@@ -81,8 +81,8 @@ TEST(bad_names)
 TEST(budget)
 {
     core_fixture x;
-    static char value[1000];
-    memset(value, 'v', sizeof value - 1);
+    static char value[1300];
+    memset(value, 'v', 999);
     core_open(&x, &(gcs_limits){.kv_bytes = 4000, .value_bytes = 1200});
     for (int i = 0; i < 3; i++) {
         char name[8];

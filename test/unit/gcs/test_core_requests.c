@@ -48,6 +48,10 @@ TEST(wrong_commands)
     x.command.at--;
     x.command.start[2] = 77;
     EXPECT_EQ(core_apply_bytes(&x), MANTA_EUNSUPPORTED);
+    gcs_stamp(x.command.start, UINT64_MAX);
+    EXPECT_EQ(core_apply_bytes(&x), MANTA_EDECODE);
+    EXPECT_STR(x.text, "byte 32: 18446744073709551615 ms is no time");
+    gcs_stamp(x.command.start, 0);
     x.command.start[0] = 2;
     EXPECT_EQ(core_apply_bytes(&x), MANTA_EUNSUPPORTED);
     x.command.start[0] = 1;

@@ -84,6 +84,7 @@ static void fill(core_fixture *x, uint64_t seed, int commands)
         core_random_command(&random, &x->command);
         core_apply_bytes(x);
     }
+    core_random_fini(&random);
 }
 
 /* Every cut and every flipped bit of a snapshot is an error that says the byte, and leaves an empty core that works. */
