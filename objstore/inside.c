@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "objstore/crc32c.h"
+#include "scheduler/base/crc32c.h"
 #include "objstore/internal.h"
 
 uint64_t trailer_bytes(uint64_t size_bytes, uint64_t n_refs)

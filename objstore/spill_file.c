@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "objstore/crc32c.h"
+#include "scheduler/base/crc32c.h"
 #include "scheduler/base/alloc.h"
 #include "scheduler/os/os_file.h"
 

@@ -46,7 +46,8 @@
     X(TOO_SLOW, "the learner did not catch up") \
     X(STALE, "a newer snapshot is there already") \
     X(BAD_EVENT, "the event contradicts the state of this server") \
-    X(BAD_MESSAGE, "the message is malformed or contradicts the protocol")
+    X(BAD_MESSAGE, "the message is malformed or contradicts the protocol") \
+    X(STOPPED, "this server has stopped")
 
 typedef enum raft_result {
 #define RAFT_RESULT_ENUM(name, text) RAFT_##name,

@@ -49,7 +49,7 @@ static unsigned char *put64(unsigned char *p, uint64_t v) { return raft_put_numb
 
 static unsigned char *put_bytes(unsigned char *p, const unsigned char *bytes, size_t n)
 {
-    if (n) memcpy(p, bytes, n);
+    if (n && p != bytes) memcpy(p, bytes, n); /* the host may have put them there */
     return p + n;
 }
 
@@ -240,9 +240,9 @@ static manta_status take_message(decoder *d, raft_message *m)
     return d->problem ? MANTA_EINVAL : MANTA_OK;
 }
 
-manta_status raft_message_decode(raft_buffer *frame, raft_decoded *out, char *text)
+manta_status raft_message_decode(raft_buffer *frame, uint32_t skip, raft_decoded *out, char *text)
 {
-    decoder d = {.r = {.bytes = frame->bytes, .size = frame->size}, .out = out};
+    decoder d = {.r = {.bytes = frame->bytes, .size = frame->size, .at = skip, .failed = skip > frame->size}, .out = out};
     out->message = (raft_message){.kind = RAFT_TIMEOUT_NOW};
     out->entries = NULL;
     out->frame = raft_buffer_retain(frame);

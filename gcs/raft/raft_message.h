@@ -30,9 +30,9 @@ size_t raft_message_size(const raft_message *m); /* in bytes, encoded */
 void raft_message_encode(const raft_message *m,
     unsigned char *bytes); /* raft_message_size(m) bytes. A chunk's bytes must be there (not NULL, unless its size is 0) */
 
-/* Decodes the whole of `frame` and keeps a reference of it, which entries that the core retains share. out->message.after_write is 0. MANTA_EINVAL with a `text` (RAFT_TEXT_LIMIT
- * bytes) that names the byte and what is wrong there, MANTA_ENOMEM; *out is then undefined and needs no fini. */
-manta_status raft_message_decode(raft_buffer *frame, raft_decoded *out, char *text);
+/* Decodes the whole of `frame` behind its first `skip` bytes (the host's) and keeps a reference of it, which entries that the core retains share. out->message.after_write is 0.
+ * MANTA_EINVAL with a `text` (RAFT_TEXT_LIMIT bytes) that names the byte and what is wrong there, MANTA_ENOMEM; *out is then undefined and needs no fini. */
+manta_status raft_message_decode(raft_buffer *frame, uint32_t skip, raft_decoded *out, char *text);
 void raft_decoded_fini(raft_decoded *d);
 
 #endif

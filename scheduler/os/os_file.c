@@ -44,6 +44,8 @@ static int injected(void)
     return load_relaxed(&fail_error);
 }
 
+int os_file_should_fail(void) { return injected(); }
+
 static int result_of(int returned) { return returned == 0 ? 0 : errno; }
 
 /* ---- files ---- */

@@ -54,4 +54,7 @@ void os_futex_wake_shared(_Atomic uint32_t *word, int count);
 void os_file_fail_at(uint64_t n, int error);
 bool os_file_has_failed(void); /* since os_file_fail_at */
 
+/* Counts one call made by other means (a database's commit) and says with which error it must fail now; 0: it need not. */
+int os_file_should_fail(void);
+
 #endif

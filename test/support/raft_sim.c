@@ -101,7 +101,7 @@ static void deliver_bytes(sim_world *w, sim_server *s, const raft_message *m)
     char text[RAFT_TEXT_LIMIT];
     raft_buffer *frame = raft_buffer_new(NULL, (uint32_t)raft_message_size(m));
     raft_message_encode(m, frame->bytes);
-    if (raft_message_decode(frame, &d, text)) sim_fail(w, "a message does not decode: %s", text);
+    if (raft_message_decode(frame, 0, &d, text)) sim_fail(w, "a message does not decode: %s", text);
     else {
         sim_server_step(w, s, &(raft_event){.kind = RAFT_RECEIVE, .message = &d.message});
         raft_decoded_fini(&d);

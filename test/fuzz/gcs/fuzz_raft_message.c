@@ -58,7 +58,7 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
         raft_buffer *frame = raft_buffer_new(data + at, (uint32_t)n);
         raft_decoded d;
         char text[RAFT_TEXT_LIMIT];
-        if (frame && !raft_message_decode(frame, &d, text)) {
+        if (frame && !raft_message_decode(frame, 0, &d, text)) {
             check_round_trip(&d.message, frame);
             step(r, (raft_event){.kind = RAFT_RECEIVE, .now_ns = now, .message = &d.message});
             raft_decoded_fini(&d);

@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "objstore/crc32c.h"
+#include "scheduler/base/crc32c.h"
 #include "objstore/spill_file.h"
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);

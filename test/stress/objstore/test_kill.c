@@ -4,7 +4,7 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
-#include "objstore/crc32c.h"
+#include "scheduler/base/crc32c.h"
 #include "scheduler/os/os.h"
 #include "test/support/stores.h"
 #include "test/support/test.h"

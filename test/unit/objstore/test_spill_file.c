@@ -2,7 +2,7 @@
 #include <errno.h>
 #include <sys/stat.h>
 
-#include "objstore/crc32c.h"
+#include "scheduler/base/crc32c.h"
 #include "objstore/spill_file.h"
 #include "scheduler/base/alloc.h"
 #include "scheduler/os/os_file.h"

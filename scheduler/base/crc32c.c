@@ -1,7 +1,7 @@
 /*
  * Three streams at once hide the instruction's latency of 3 cycles; their checksums are joined by moving the first ones over the zeros that follow, with tables.
  */
-#include "objstore/crc32c.h"
+#include "scheduler/base/crc32c.h"
 
 #include <pthread.h>
 #include <stdbool.h>

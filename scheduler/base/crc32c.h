@@ -1,10 +1,10 @@
 /*
- * CRC-32C (Castagnoli, RFC 3720 appendix B.4): the checksum of spilled bytes.
+ * CRC-32C (Castagnoli, RFC 3720 appendix B.4): the checksum of bytes on disk.
  *
  * The processor's instruction where there is one (SSE4.2, ARMv8 CRC), else tables; the same value either way. Any thread.
  */
-#ifndef MANTA_OBJSTORE_CRC32C_H
-#define MANTA_OBJSTORE_CRC32C_H
+#ifndef MANTA_BASE_CRC32C_H
+#define MANTA_BASE_CRC32C_H
 
 #include <stddef.h>
 #include <stdint.h>
