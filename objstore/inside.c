@@ -7,8 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "scheduler/base/crc32c.h"
 #include "objstore/internal.h"
+#include "scheduler/base/crc32c.h"
 
 uint64_t trailer_bytes(uint64_t size_bytes, uint64_t n_refs)
 {

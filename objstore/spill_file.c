@@ -11,8 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "scheduler/base/crc32c.h"
 #include "scheduler/base/alloc.h"
+#include "scheduler/base/crc32c.h"
 #include "scheduler/os/os_file.h"
 
 enum { VERSION = 1, CHECK_PIECE = 1 << 20, NAME_DIGITS = 16 };

@@ -145,7 +145,8 @@ void sim_oracle_stepped(sim_world *w, sim_server *s, const raft_effects *x, bool
     if (now.commit < s->commit) sim_fail(w, "commit of server %" PRIu64 " fell to %" PRIu64, s->id, now.commit);
     if (now.commit > now.last) sim_fail(w, "commit of server %" PRIu64 " is behind its log", s->id);
     if (now.state == RAFT_LEADER && !led) new_leader(w, s, &now);
-    if (led && now.commit > s->commit) committed_by_leader(w, s, &now);
+    bool follows = now.leader && now.leader != s->id; /* it led before this step: then it learnt in it what another leader committed */
+    if (led && !follows && now.commit > s->commit) committed_by_leader(w, s, &now);
     s->commit = now.commit;
     if (x->write.number && (w->report->steps & 7) == 0) check_configuration(w, s, &now);
 }

@@ -2,9 +2,9 @@
 #include <errno.h>
 #include <sys/stat.h>
 
-#include "scheduler/base/crc32c.h"
 #include "objstore/spill_file.h"
 #include "scheduler/base/alloc.h"
+#include "scheduler/base/crc32c.h"
 #include "scheduler/os/os_file.h"
 #include "test/support/stores.h"
 #include "test/support/test.h"
