@@ -166,16 +166,20 @@ static manta_status check_head(const char *path, const unsigned char head[IMAGE_
     return MANTA_OK;
 }
 
-static manta_status check_blocks(const char *path, const raft_image *i, const unsigned char *table, char *text)
+static manta_status check_blocks(const char *path, uint64_t expected_identity, const raft_image *i, const unsigned char *table, char *text)
 {
+    uint64_t identity = i->size;
     for (uint64_t b = 0; b < block_count(i->size); b++) {
         raft_reader r = {.bytes = table + 4 * b, .size = 4};
         uint32_t expected = (uint32_t)raft_take_number(&r, 4), crc = block_crc(i, b);
         if (crc != expected)
             return host_say(text, MANTA_EIO, "%s: byte %" PRIu64 ": the checksum of the block from there on is %08x, not %08x: damaged",
                 path, IMAGE_HEAD + b * IMAGE_BLOCK, crc, expected);
+        identity = identity_next(identity, crc);
     }
-    return MANTA_OK;
+    if (identity == expected_identity) return MANTA_OK;
+    return host_say(
+        text, MANTA_EIO, "%s: byte %d: the identity of its bytes is %016" PRIx64 ", not that: damaged", path, IMAGE_HEAD, identity);
 }
 
 static manta_status check_size(const char *path, int fd, uint64_t expected, char *text)
@@ -199,7 +203,7 @@ static manta_status read_open(const char *path, int fd, const raft_snapshot *abo
     if (error) return host_say(text, MANTA_EIO, "%s: reading: %s", path, strerror(error));
     rest->size = about->size_bytes;
     status = check_head(path, head, about, text);
-    return status ? status : check_blocks(path, rest, rest->bytes + about->size_bytes, text);
+    return status ? status : check_blocks(path, about->identity, rest, rest->bytes + about->size_bytes, text);
 }
 
 manta_status raft_image_read(const char *directory, const raft_snapshot *about, raft_image **out, char *text)

@@ -46,18 +46,27 @@ void host_save(raft_host *h)
     begin_file(h, sink.image);
 }
 
+/* The job ends before the core hears of it, for it may ask for the next one at once. */
 void host_saved(raft_host *h)
 {
     raft_event e = {.kind = RAFT_SNAPSHOT_TAKEN, .snapshot = {h->saved.index, h->saved.identity, h->saved.size_bytes}};
+    raft_image *image = h->in_memory ? raft_image_retain(h->disk.job.image) : NULL;
+    raft_snapshot saved = h->saved;
+    char path[HOST_PATH_BYTES];
     h->is_saving = false;
     store_relaxed(&h->disk.job_done, false);
-    raft_result result = host_step(h, &e);
-    if (!result) {
+    file_job_end(&h->disk.job);
+    raft_image *before = h->image;
+    h->image = image; /* what a chunk of this step is read from */
+    if (!host_step(h, &e)) {
         h->stats.snapshots_taken++;
-        replace_image(&h->image, h->in_memory ? raft_image_retain(h->disk.job.image) : NULL);
-    } else if (!h->in_memory) (void)os_file_remove(h->disk.job.path); /* the next start removes what stays */
-    if (h->in_memory) replace_image(&h->disk.job.image, NULL);
-    else file_job_end(&h->disk.job);
+        raft_image_release(before);
+        return;
+    }
+    raft_image_release(image);
+    h->image = before;
+    raft_image_path(h->disk.store.directory, &saved, path);
+    if (!h->in_memory) (void)os_file_remove(path); /* the next start removes what stays */
 }
 
 /* ---- receiving ---- */

@@ -55,6 +55,10 @@ foreach(kind ${kinds})
   endforeach()
 endforeach()
 
+if(NOT MANTA_FUZZ)
+  include(tools/cmake/mutants.cmake)
+endif()
+
 # The scheduler on ucontext fibers, which other processors use.
 if(NOT MANTA_FUZZ)
   file(GLOB_RECURSE scheduler_sources CONFIGURE_DEPENDS scheduler/*.c)

@@ -1,0 +1,77 @@
+# Broken Raft cores. Each is the core with one rule taken out, by a replacement in the text of one of its files; the simulator must catch it within the given number of seeds. A text that is no longer
+# there is an error: the rule has moved, and so must the mutant.
+function(manta_mutant name seeds file old new)
+  set(source ${PROJECT_SOURCE_DIR}/gcs/raft/${file})
+  set(target test_mutant_${name})
+  set(mutated ${PROJECT_BINARY_DIR}/mutants/${name}.c)
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${source})
+  file(READ ${source} text)
+  string(FIND "${text}" "${old}" at)
+  if(at EQUAL -1)
+    message(FATAL_ERROR "mutant ${name}: gcs/raft/${file} has no \"${old}\"")
+  endif()
+  string(REPLACE "${old}" "${new}" text "${text}")
+  file(CONFIGURE OUTPUT ${mutated} CONTENT "${text}" @ONLY)
+  add_executable(${target} ${PROJECT_SOURCE_DIR}/test/sim/gcs/mutant.c ${mutated})
+  target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR} ${MANTA_INCLUDES})
+  target_compile_options(${target} PRIVATE -Wno-unused -Wno-unused-parameter)
+  target_link_libraries(${target} PRIVATE test_support manta_static)
+  manta_test(mutant.gcs.${name} mutant ${target} ${seeds})
+endfunction()
+
+manta_mutant(acknowledges_before_durable 500 follower.c
+  [[r->verified < r->durable ? r->verified : r->durable]]
+  [[r->verified]])
+manta_mutant(counts_own_log_before_durable 500 replication.c
+  [[raft_majority(r, r->durable, match_of)]]
+  [[raft_majority(r, raft_log_last(&r->log), match_of)]])
+manta_mutant(votes_twice 500 election.c
+  [[return !r->vote || r->vote == m->from]]
+  [[return true]])
+manta_mutant(votes_for_shorter_logs 500 election.c
+  [[return m->vote.last_term != term ? m->vote.last_term > term : m->vote.last_index >= raft_log_last(&r->log)]]
+  [[return m->vote.last_term >= 1 || term]])
+manta_mutant(sends_votes_before_durable 500 raft.c
+  [[m->after_write = r->term_write > r->durable_write ? r->term_write : 0]]
+  [[m->after_write = 0]])
+manta_mutant(counts_own_vote_before_durable 500 election.c
+  [[bool own = !r->effects.write.has_term && r->durable_write >= r->term_write]]
+  [[bool own = true]])
+manta_mutant(commits_old_terms_by_counting 500 replication.c
+  [[if (index <= before || raft_log_term(&r->log, index) != r->term)]]
+  [[if (index <= before)]])
+manta_mutant(believes_reports_of_truncated_entries 500 raft.c
+  [[r->writes[i].last = from - 1]]
+  [[r->writes[i].last += 0]])
+manta_mutant(believes_reports_blindly 500 raft.c
+  [[r->durable = r->writes[done - 1].last]]
+  [[r->durable = raft_log_last(&r->log)]])
+manta_mutant(keeps_truncated_configurations 500 raft.c
+  [[if (r->latest.index >= from) raft_rulings_reload(r)]]
+  [[(void)from]])
+manta_mutant(changes_members_before_its_term_commits 500 membership.c
+  [[return r->commit < r->term_start ? RAFT_NOT_READY : RAFT_OK]]
+  [[return RAFT_OK]])
+manta_mutant(changes_members_twice_at_once 500 membership.c
+  [[if (r->change.is_active || r->latest.index > r->commit) return RAFT_BUSY]]
+  [[if (r->change.is_catching_up) return RAFT_BUSY]])
+manta_mutant(reads_without_majority 500 reads.c
+  [[return raft_majority(r, r->round, round_of)]]
+  [[return round_of(&r->peers[0]) | r->round]])
+manta_mutant(answers_stale_terms_with_state 500 follower.c
+  [[raft_emit(r, RAFT_APPEND_REPLY, m->from)->append_reply.status = RAFT_APPEND_STALE]]
+  [[r->leader = m->from, raft_reply_append(r, RAFT_APPEND_OK)]])
+manta_mutant(sole_voter_keeps_its_term 500 election.c
+  [[raft_set_term(r, r->term + 1, r->settings.id)]]
+  [[raft_set_term(r, r->term + (raft_configuration_voters(&r->latest.c) > 1), r->settings.id)]])
+manta_mutant(trusts_old_leaders 500 follower.c
+  [[if (m->term < r->term) {
+        reply_stale(r, m)]]
+  [[if (m->term + 2 < r->term) {
+        reply_stale(r, m)]])
+manta_mutant(keeps_conflicting_entries 500 follower.c
+  [[raft_log_term(&r->log, index) != m->append.entries[i].term) break]]
+  [[raft_log_term(&r->log, index) == 0) break]])
+manta_mutant(never_commits_after_healing 500 replication.c
+  [[if (p->mode == PEER_SNAPSHOT || m->append_reply.sequence < p->since || previous <= p->match || previous >= p->next) return]]
+  [[if (p->mode != PEER_SNAPSHOT) return]])
