@@ -325,6 +325,7 @@ static void choose(sim_world *w)
     w->server_count = w->founders + 2;
     w->by_bytes = below(w, 4) == 0;
     w->is_static = below(w, 3) == 0;
+    w->is_short_of_memory = below(w, 4) == 0;
     w->chaos = true;
     w->loss = below(w, 3) ? 0.15 * rng_unit(&w->random) : 0;
     w->doubled = 0.02;

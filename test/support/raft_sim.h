@@ -1,6 +1,6 @@
 /*
  * A cluster of Raft cores in one thread, from a seed: virtual time, a network that loses, delays, reorders, doubles and cuts, disks that are slow and lose what was not durable,
- * crashes, pauses, transfers, changes of membership, snapshots. Then everything is healed and must converge. The promises of Raft are checked at every step.
+ * allocations that fail, crashes, pauses, transfers, changes of membership, snapshots. Then everything is healed and must converge. The promises of Raft are checked at every step.
  *
  * Equal seeds take equal courses, which the hash shows. One run at a time.
  */
@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 typedef struct raft_sim_report {
-    uint64_t hash, steps, messages, applied, leaders, crashes, snapshots, installs, changes, transfers, reads;
+    uint64_t hash, steps, messages, applied, leaders, crashes, snapshots, installs, changes, transfers, reads, refused_memory;
     char violation[400]; /* empty: none */
 } raft_sim_report;
 

@@ -70,7 +70,7 @@ typedef struct sim_world {
     rng random;
     raft_settings settings;
     uint32_t founders, server_count;
-    bool chaos, by_bytes, is_static; /* by_bytes: messages are encoded and decoded */
+    bool chaos, by_bytes, is_static, is_short_of_memory; /* by_bytes: messages are encoded and decoded; short: allocations in steps fail */
     double loss, doubled;
     uint64_t delay, disk_delay;
     sim_server servers[SIM_SERVERS];

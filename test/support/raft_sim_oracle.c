@@ -1,6 +1,6 @@
 /*
  * What must hold: one leader per term; an (index, term) has one content and one predecessor (log matching); a new leader has all that was committed in earlier terms; state
- * machines are equal; what a leader commits is on the disks of a majority of voters at that instant; commit never falls; a read sees all that was committed before it was
+ * machines are equal; what a leader commits is on the disks of a majority of voters at that instant, and ends with an entry of its own term; commit never falls; a read sees all that was committed before it was
  * asked for; the configuration that rules is the last in the log.
  */
 #include <inttypes.h>
@@ -47,11 +47,21 @@ static uint64_t term_before(const sim_server *s, uint64_t index)
     return s->image.about.index == index - 1 ? s->image.about.term : 0;
 }
 
+/* Ongaro's correction of 2015: a leader changes the members only after an entry of its own term is committed. */
+static void check_change(sim_world *w, const sim_server *s, uint64_t index)
+{
+    raft_status now = raft_status_of(s->core);
+    if (now.state == RAFT_LEADER && term_before(s, now.commit + 1) != now.term)
+        sim_fail(w, "membership: %" PRIu64 " appended configuration %" PRIu64 " before it committed anything in term %" PRIu64, s->id,
+            index, now.term);
+}
+
 void sim_oracle_appended(sim_world *w, const sim_server *s, const raft_write *write)
 {
     for (uint64_t i = 0; i < write->count; i++) {
         uint64_t index = write->append_first + i, before = i ? write->entries[i - 1].term : term_before(s, index);
         appended(w, s, index, &write->entries[i], before);
+        if (write->entries[i].kind == RAFT_ENTRY_CONFIGURATION) check_change(w, s, index);
     }
 }
 
@@ -115,6 +125,9 @@ static void committed_by_leader(sim_world *w, const sim_server *s, const raft_st
         copies += c->servers[i].role == RAFT_VOTER && has_on_disk(&w->servers[sim_at(c->servers[i].id)], now->commit, e->term);
     if (e && copies * 2 <= voters)
         sim_fail(w, "durability: %" PRIu64 " committed %" PRIu64 " with %u copies of %u voters", s->id, now->commit, copies, voters);
+    if (e && e->term != now->term) /* 3.6.2 */
+        sim_fail(w, "commit rule: %" PRIu64 " committed %" PRIu64 " of term %" PRIu64 " in term %" PRIu64, s->id, now->commit, e->term,
+            now->term);
     if (!e || now->commit <= w->acknowledged) return;
     w->acknowledged = now->commit;
     w->acknowledged_term = e->term;

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "scheduler/base/alloc.h"
 #include "test/support/raft_sim_internal.h"
 
 /* ---- copies ---- */
@@ -327,8 +328,11 @@ void sim_server_step(sim_world *w, sim_server *s, const raft_event *event)
     raft_event e = *event;
     e.now_ns = w->now;
     bool led = raft_status_of(s->core).state == RAFT_LEADER;
+    if (w->chaos && w->is_short_of_memory) base_alloc_fail_at(rng_below(&w->random, 3));
     const raft_effects *x = raft_step(s->core, &e);
+    if (w->is_short_of_memory) base_alloc_fail_at(0);
     w->report->steps++;
+    w->report->refused_memory += x->result == RAFT_NO_MEMORY;
     if (sim_trace()) trace(w, s, &e, x);
     w->report->hash = sim_mix(w->report->hash, x->apply_last ^ x->write.number << 20 ^ (uint64_t)x->result << 50);
     do_chunk(w, s, x); /* before the write, which takes the image along */

@@ -23,6 +23,7 @@ static void add(raft_sim_report *sum, const raft_sim_report *r)
     sum->changes += r->changes;
     sum->transfers += r->transfers;
     sum->reads += r->reads;
+    sum->refused_memory += r->refused_memory;
 }
 
 static void print_sum(const raft_sim_report *s, uint64_t seeds, uint64_t violations, double seconds)
@@ -30,8 +31,9 @@ static void print_sum(const raft_sim_report *s, uint64_t seeds, uint64_t violati
     printf("%" PRIu64 " seeds, %" PRIu64 " violations, %.1f seeds/s, %.2f M steps/s\n", seeds, violations, (double)seeds / seconds,
         (double)s->steps / seconds / 1e6);
     printf("steps %" PRIu64 ", messages %" PRIu64 ", applied %" PRIu64 ", leaders %" PRIu64 ", crashes %" PRIu64 ", snapshots %" PRIu64
-           ", installs %" PRIu64 ", changes %" PRIu64 ", transfers %" PRIu64 ", reads %" PRIu64 "\n",
-        s->steps, s->messages, s->applied, s->leaders, s->crashes, s->snapshots, s->installs, s->changes, s->transfers, s->reads);
+           ", installs %" PRIu64 ", changes %" PRIu64 ", transfers %" PRIu64 ", reads %" PRIu64 ", failed allocations %" PRIu64 "\n",
+        s->steps, s->messages, s->applied, s->leaders, s->crashes, s->snapshots, s->installs, s->changes, s->transfers, s->reads,
+        s->refused_memory);
 }
 
 /* Under crashes, lost writes, partitions, lost and late messages, transfers, changes of membership and snapshots, Raft's promises hold at every step, and the cluster converges. */
@@ -51,7 +53,7 @@ TEST(seeds)
     }
     print_sum(&sum, done, violations, test_now_s() - start);
     EXPECT_EQ(violations, 0);
-    if (!wanted) EXPECT(sum.leaders && sum.crashes && sum.installs && sum.changes && sum.reads);
+    if (!wanted) EXPECT(sum.leaders && sum.crashes && sum.installs && sum.changes && sum.reads && sum.refused_memory);
 }
 
 /* A seed replays its course exactly, and seeds differ. */
