@@ -1,8 +1,8 @@
 /*
  * Connections: dialling, the handshake on both sides, breaking and trying again.
  *
- *   dialling side                                       accepting side (ROUTER)
- *   DEALER, HELLO{me, next expected} ------------------> session found or made; WELCOME{me, next expected} or REFUSE
+ *   dialling side                                       accepting side 
+ *   HELLO{me, next expected} ------------------> session found or made; WELCOME{me, next expected} or REFUSE
  *   session found or made; resumes from there <--------- resumes from there
  *
  * Signs of life are frames of ours. ZeroMQ's heartbeats stay off: its timer aborts the process ("!_io_error", stream_engine_base.cpp of 4.3.4) when a connection breaks while its input waits for room, and
@@ -14,44 +14,15 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "mailbox/link/link_zmq.h"
+#include "mailbox/link/link_internal.h"
 
-enum { RETRY_FIRST_MS = 2, RETRY_LONGEST_MS = 250, EPOCH_MS = 1000, BUFFER_BYTES = 4 << 20, KEEPALIVE_S = 20, SEND_FRAMES = 64 };
-
-/* ---- sockets ---- */
-
-static void set(void *socket, int option, int value) { (void)zmq_setsockopt(socket, option, &value, sizeof value); }
-
-void *socket_new(links *l, int kind)
-{
-    void *s = zmq_socket(l->zmq, kind);
-    if (!s) return NULL;
-    int64_t most = (int64_t)l->message_limit + 2 * FRAME_BYTES;
-    set(s, ZMQ_LINGER, 0);
-    set(s, ZMQ_SNDHWM, SEND_FRAMES);
-    set(s, ZMQ_RCVHWM, SEND_FRAMES);
-    set(s, ZMQ_SNDBUF, BUFFER_BYTES);
-    set(s, ZMQ_RCVBUF, BUFFER_BYTES);
-    (void)zmq_setsockopt(s, ZMQ_MAXMSGSIZE, &most, sizeof most);
-    set(s, ZMQ_TCP_KEEPALIVE, 1);
-    set(s, ZMQ_TCP_KEEPALIVE_IDLE, KEEPALIVE_S);
-    set(s, ZMQ_TCP_KEEPALIVE_INTVL, KEEPALIVE_S / 2);
-    if (kind == ZMQ_ROUTER) set(s, ZMQ_ROUTER_MANDATORY, 1);
-    else {
-        set(s, ZMQ_IMMEDIATE, 1);
-        set(s, ZMQ_RECONNECT_IVL, -1);
-    }
-    return s;
-}
+enum { RETRY_FIRST_MS = 2, RETRY_LONGEST_MS = 250, EPOCH_MS = 1000 };
 
 int session_send(session *s, zmq_msg_t *m)
 {
-    if (s->dial && s->dial->is_welcome) return zmq_msg_send(m, s->dial->dealer, ZMQ_DONTWAIT) < 0 ? errno : 0;
-    if (!s->route) return ENOTCONN;
-    unsigned char id[ROUTE_BYTES] = {0};
-    memcpy(id + 1, &s->route, 4);
-    if (zmq_send(s->links->router, id, sizeof id, ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0) return errno;
-    return zmq_msg_send(m, s->links->router, ZMQ_DONTWAIT) < 0 ? errno : 0;
+    const link_ops *ops = s->links->ops;
+    if (s->dial && s->dial->is_welcome) return ops->dial_send(s->dial, m);
+    return s->route ? ops->route_send(s->links, s->route, m) : ENOTCONN;
 }
 
 static frame_hello hello_of(const links *l, uint64_t expect)
@@ -68,54 +39,33 @@ static frame_hello hello_of(const links *l, uint64_t expect)
 
 /* ---- dialling ---- */
 
-static void say_hello(links *l, dial *d)
+static bool bytes_message(zmq_msg_t *m, const void *bytes, size_t n)
+{
+    if (zmq_msg_init_size(m, n)) return false;
+    memcpy(zmq_msg_data(m), bytes, n);
+    return true;
+}
+
+void dial_connected(links *l, dial *d)
 {
     unsigned char bytes[FRAME_HELLO_HEAD + FRAME_ADDRESS_LIMIT];
     frame_hello h = hello_of(l, d->expect);
+    zmq_msg_t m;
     size_t n = frame_put_hello(bytes, FRAME_HELLO, d->session ? d->session->expected : 1, &h);
-    (void)zmq_send(d->dealer, bytes, n, ZMQ_DONTWAIT);
+    if (bytes_message(&m, bytes, n) && l->ops->dial_send(d, &m)) zmq_msg_close(&m);
 }
 
-static void *watch(links *l, dial *d)
-{
-    char name[64];
-    snprintf(name, sizeof name, "inproc://link-monitor-%p", (void *)d->dealer);
-    int events = ZMQ_EVENT_CONNECTED | ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_CLOSED |
-                 ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH |
-                 ZMQ_EVENT_CONNECT_RETRIED;
-    if (zmq_socket_monitor(d->dealer, name, events)) return NULL;
-    void *pair = zmq_socket(l->zmq, ZMQ_PAIR);
-    if (pair) set(pair, ZMQ_LINGER, 0);
-    if (pair && zmq_connect(pair, name)) {
-        zmq_close(pair);
-        return NULL;
-    }
-    return pair;
-}
-
-bool dial_open(links *l, dial *d)
+static bool dial_open(links *l, dial *d)
 {
     d->retry_ns = 0;
     d->epoch_ns = l->now_ns;
-    d->dealer = socket_new(l, ZMQ_DEALER);
-    if (d->dealer && curve_set(l, d->dealer, false) && (d->monitor = watch(l, d)) && zmq_connect(d->dealer, d->address) == 0) return true;
-    dial_close(d);
-    return false;
-}
-
-void dial_close(dial *d)
-{
-    if (d->dealer) (void)zmq_socket_monitor(d->dealer, NULL, 0);
-    if (d->monitor) zmq_close(d->monitor);
-    if (d->dealer) zmq_close(d->dealer);
-    d->dealer = d->monitor = NULL;
-    d->is_welcome = false;
+    return l->ops->dial_open(d);
 }
 
 void dial_end(links *l, dial *d, manta_status status, const char *reason)
 {
     d->is_over = true;
-    dial_close(d);
+    dial_close(d, false);
     session *s = d->session;
     d->session = NULL;
     if (s) s->dial = NULL;
@@ -128,7 +78,7 @@ void dial_broken(links *l, dial *d, const char *why)
 {
     uint64_t since = d->session ? d->session->heard_ns : d->began_ns;
     char reason[400];
-    dial_close(d);
+    dial_close(d, false);
     if (l->now_ns - since > l->down_after_ns || load_relaxed(&l->closing)) {
         snprintf(reason, sizeof reason, "%s: %s, for %llu ms", d->address, why, (unsigned long long)((l->now_ns - since) / OS_NS_PER_MS));
         dial_end(l, d, MANTA_ETIMEDOUT, reason);
@@ -140,37 +90,13 @@ void dial_broken(links *l, dial *d, const char *why)
     d->retry_ns = l->now_ns + (wait_ms < RETRY_LONGEST_MS ? wait_ms : RETRY_LONGEST_MS) * OS_NS_PER_MS;
 }
 
-static void read_monitor(links *l, dial *d)
-{
-    for (int i = 0; i < 16 && d->monitor; i++) {
-        zmq_msg_t m;
-        uint16_t event = 0;
-        zmq_msg_init(&m);
-        int n = zmq_msg_recv(&m, d->monitor, ZMQ_DONTWAIT);
-        if (n >= 2) memcpy(&event, zmq_msg_data(&m), 2);
-        bool more = n >= 0 && zmq_msg_more(&m);
-        zmq_msg_close(&m);
-        if (n < 0) return;
-        if (more) {
-            zmq_msg_init(&m);
-            (void)zmq_msg_recv(&m, d->monitor, ZMQ_DONTWAIT);
-            zmq_msg_close(&m);
-        }
-        if (event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED) say_hello(l, d);
-        else if (event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH || event == ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL)
-            dial_end(l, d, MANTA_EINVAL, "the keys do not fit");
-        else if (event != ZMQ_EVENT_CONNECTED) dial_broken(l, d, "nobody listens, or the connection broke");
-    }
-}
-
 static void dial_tick(links *l, dial *d)
 {
     if (d->retry_ns && l->now_ns >= d->retry_ns) {
-        if (!dial_open(l, d)) dial_end(l, d, MANTA_EINVAL, zmq_strerror(zmq_errno()));
+        if (!dial_open(l, d)) dial_end(l, d, MANTA_EINVAL, zmq_strerror(errno));
         return;
     }
-    if (d->monitor) read_monitor(l, d);
-    if (d->is_over || !d->dealer) return;
+    if (!d->connection) return;
     uint64_t heard = d->session && d->session->heard_ns > d->epoch_ns ? d->session->heard_ns : d->epoch_ns;
     uint64_t patience = d->session ? 4 * l->heartbeat_ns : (uint64_t)EPOCH_MS * OS_NS_PER_MS;
     if (l->now_ns - heard > patience) dial_broken(l, d, "no answer");
@@ -197,7 +123,7 @@ void dials_tick(links *l)
             continue;
         }
         *at = d->next;
-        dial_close(d);
+        dial_close(d, false);
         base_free(d);
     }
 }
@@ -215,6 +141,7 @@ static session *admit(links *l, const frame_hello *h, bool *is_new, manta_status
     *status = MANTA_EINVAL;
     *text = "it is this process itself";
     if (h->process == l->self.process) return NULL;
+    if (s && l->sabotage == LINK_SABOTAGE_INCARNATION) return s;
     if (s && s->incarnation > h->incarnation) {
         *status = MANTA_ESTALE;
         *text = "a newer incarnation of that process is known";
@@ -281,11 +208,11 @@ static void take_refusal(links *l, dial *d, zmq_msg_t *m)
 
 static void refuse(links *l, uint32_t route, manta_status status, const char *text)
 {
-    unsigned char id[ROUTE_BYTES] = {0}, bytes[FRAME_REFUSE_HEAD + 255];
-    memcpy(id + 1, &route, 4);
+    unsigned char bytes[FRAME_REFUSE_HEAD + 255];
+    zmq_msg_t m;
     size_t n = frame_put_refuse(bytes, (uint32_t)status, text);
     count_up(&l->counts.refused, 1);
-    if (zmq_send(l->router, id, sizeof id, ZMQ_SNDMORE | ZMQ_DONTWAIT) >= 0) (void)zmq_send(l->router, bytes, n, ZMQ_DONTWAIT);
+    if (bytes_message(&m, bytes, n) && l->ops->route_send(l, route, &m)) zmq_msg_close(&m);
 }
 
 static void welcome(links *l, session *s)
@@ -294,9 +221,7 @@ static void welcome(links *l, session *s)
     frame_hello mine = hello_of(l, 0);
     zmq_msg_t m;
     size_t n = frame_put_hello(bytes, FRAME_WELCOME, s->expected, &mine);
-    if (zmq_msg_init_size(&m, n)) return;
-    memcpy(zmq_msg_data(&m), bytes, n);
-    if (session_send(s, &m)) zmq_msg_close(&m);
+    if (bytes_message(&m, bytes, n) && session_send(s, &m)) zmq_msg_close(&m);
 }
 
 static void drop_dial(session *s)
@@ -304,7 +229,7 @@ static void drop_dial(session *s)
     if (!s->dial) return;
     s->dial->session = NULL;
     s->dial->is_over = true;
-    dial_close(s->dial);
+    dial_close(s->dial, false);
     s->dial = NULL;
 }
 
@@ -315,11 +240,14 @@ static bool take_route(links *l, session *s, uint32_t route)
     return s->route != 0;
 }
 
-static const char *check_hello(const links *l, zmq_msg_t *m, frame_hello *h, manta_status *status)
+/* A connection belongs to one process: so a flood of processes needs as many connections. */
+static const char *check_hello(const links *l, uint32_t route, zmq_msg_t *m, frame_hello *h, manta_status *status)
 {
+    const session *before = id_table_get(&l->routes, route);
     const char *text = frame_get_hello(zmq_msg_data(m), zmq_msg_size(m), h);
     *status = MANTA_EDECODE;
     if (text) return text;
+    if (before && before->process != h->process) return "another process on the same connection";
     if (h->lowest > FRAME_VERSION || h->highest < FRAME_VERSION) return "no version of the protocol in common";
     *status = MANTA_ENOTFOUND;
     return h->expect && h->expect != l->self.process ? "another process lives at this address" : NULL;
@@ -330,9 +258,9 @@ static void take_hello(links *l, uint32_t route, zmq_msg_t *m, const frame_head 
     frame_hello h;
     manta_status status;
     bool is_new = false;
-    const char *text = check_hello(l, m, &h, &status);
+    const char *text = check_hello(l, route, m, &h, &status);
     session *s = text ? NULL : admit(l, &h, &is_new, &status, &text);
-    if (s && s->dial && s->dial->dealer && mine_stays(l, &h)) {
+    if (s && s->dial && s->dial->connection && mine_stays(l, &h)) {
         status = MANTA_EEXIST;
         text = "connected already";
     } else if (s) {
@@ -371,7 +299,7 @@ void take_dial_frame(links *l, dial *d, zmq_msg_t *m)
     else dial_end(l, d, MANTA_EDECODE, "it sent something else than a welcome");
 }
 
-void take_router_frame(links *l, uint32_t route, zmq_msg_t *m)
+void take_route_frame(links *l, uint32_t route, zmq_msg_t *m)
 {
     frame_head h;
     session *s = id_table_get(&l->routes, route);

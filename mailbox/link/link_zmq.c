@@ -1,10 +1,9 @@
 /*
- * Opening and closing, and the I/O thread: it looks for work, spins a moment, and sleeps in zmq_poll on all sockets and an eventfd.
+ * Links over ZeroMQ: one thread, which owns all sockets. It takes what senders left, receives, sees to timers, and when there is no work, spins a moment, and sleeps in zmq_poll on all sockets and an eventfd.
  *
  * Senders wake it only while `parked` is set; it looks at the dirty list once more after setting it, so no message waits for a timer.
  */
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -14,68 +13,137 @@
 #include "mailbox/link/link_zmq.h"
 
 enum {
-    MESSAGE_DEFAULT = 64 << 20,
-    PEERS_DEFAULT = 4096,
-    HEARTBEAT_DEFAULT_MS = 200,
-    DOWN_DEFAULT_MS = 2000,
-    SPIN_DEFAULT_US = 20,
     RECEIVE_BATCH = 64,
-    SPIN_ROUNDS = 10000,
-    KEYS_LIMIT = 4096
+    KEYS_LIMIT = 4096,
+    ROUTE_BYTES = 5,
+    BUFFER_BYTES = 4 << 20,
+    KEEPALIVE_S = 20,
+    HANDSHAKE_MS = 5000, /* of ZeroMQ's own; then the connection is closed */
+    GOODBYE_MS = 100     /* for a last word to leave */
 };
-#define CREDIT_DEFAULT (64ull << 20)
 
-static _Thread_local char error_text[512];
+/* ---- sockets ---- */
 
-const char *link_error(void) { return error_text; }
+static void set(void *socket, int option, int value) { (void)zmq_setsockopt(socket, option, &value, sizeof value); }
 
-manta_status link_fail(manta_status status, const char *format, ...)
+static void *socket_new(links *l, int kind)
 {
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(error_text, sizeof error_text, format, arguments);
-    va_end(arguments);
-    return status;
+    void *s = zmq_socket(zmq_of(l)->zmq, kind);
+    if (!s) return NULL;
+    int64_t most = (int64_t)l->message_limit + 2 * FRAME_BYTES;
+    set(s, ZMQ_LINGER, 0);
+    set(s, ZMQ_SNDHWM, SEND_FRAMES);
+    set(s, ZMQ_RCVHWM, SEND_FRAMES);
+    set(s, ZMQ_SNDBUF, BUFFER_BYTES);
+    set(s, ZMQ_RCVBUF, BUFFER_BYTES);
+    (void)zmq_setsockopt(s, ZMQ_MAXMSGSIZE, &most, sizeof most);
+    set(s, ZMQ_HANDSHAKE_IVL, HANDSHAKE_MS);
+    set(s, ZMQ_TCP_KEEPALIVE, 1);
+    set(s, ZMQ_TCP_KEEPALIVE_IDLE, KEEPALIVE_S);
+    set(s, ZMQ_TCP_KEEPALIVE_INTVL, KEEPALIVE_S / 2);
+    if (kind == ZMQ_ROUTER) set(s, ZMQ_ROUTER_MANDATORY, 1);
+    else {
+        set(s, ZMQ_IMMEDIATE, 1);
+        set(s, ZMQ_RECONNECT_IVL, -1);
+    }
+    return s;
+}
+
+static void *watch(links *l, dial *d)
+{
+    char name[64];
+    snprintf(name, sizeof name, "inproc://link-monitor-%p", (void *)d->connection);
+    int events = ZMQ_EVENT_CONNECTED | ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_CLOSED |
+                 ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH |
+                 ZMQ_EVENT_CONNECT_RETRIED;
+    if (zmq_socket_monitor(d->connection, name, events)) return NULL;
+    void *pair = zmq_socket(zmq_of(l)->zmq, ZMQ_PAIR);
+    if (pair) set(pair, ZMQ_LINGER, 0);
+    if (pair && zmq_connect(pair, name)) {
+        zmq_close(pair);
+        return NULL;
+    }
+    return pair;
+}
+
+static void close_dealer(dial *d, bool after_goodbye)
+{
+    (void)zmq_socket_monitor(d->connection, NULL, 0);
+    if (d->monitor) zmq_close(d->monitor);
+    if (after_goodbye) set(d->connection, ZMQ_LINGER, GOODBYE_MS);
+    zmq_close(d->connection);
+}
+
+static bool open_dealer(dial *d)
+{
+    links *l = d->links;
+    d->connection = socket_new(l, ZMQ_DEALER);
+    if (d->connection && curve_set(zmq_of(l), d->connection, false) && (d->monitor = watch(l, d)) &&
+        zmq_connect(d->connection, d->address) == 0)
+        return true;
+    int error = zmq_errno();
+    dial_close(d, false);
+    errno = error;
+    return false;
+}
+
+static int send_dealer(dial *d, zmq_msg_t *m) { return zmq_msg_send(m, d->connection, ZMQ_DONTWAIT) < 0 ? errno : 0; }
+
+static int send_router(links *l, uint32_t route, zmq_msg_t *m)
+{
+    unsigned char id[ROUTE_BYTES] = {0};
+    memcpy(id + 1, &route, 4);
+    if (zmq_send(zmq_of(l)->router, id, sizeof id, ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0) return errno;
+    return zmq_msg_send(m, zmq_of(l)->router, ZMQ_DONTWAIT) < 0 ? errno : 0;
+}
+
+static void read_monitor(links *l, dial *d)
+{
+    for (int i = 0; i < 16 && d->monitor; i++) {
+        zmq_msg_t m;
+        uint16_t event = 0;
+        zmq_msg_init(&m);
+        int n = zmq_msg_recv(&m, d->monitor, ZMQ_DONTWAIT);
+        if (n >= 2) memcpy(&event, zmq_msg_data(&m), 2);
+        bool more = n >= 0 && zmq_msg_more(&m);
+        zmq_msg_close(&m);
+        if (n < 0) return;
+        if (more) {
+            zmq_msg_init(&m);
+            (void)zmq_msg_recv(&m, d->monitor, ZMQ_DONTWAIT);
+            zmq_msg_close(&m);
+        }
+        if (event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED) dial_connected(l, d);
+        else if (event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH || event == ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL)
+            dial_end(l, d, MANTA_EINVAL, "the keys do not fit");
+        else if (event != ZMQ_EVENT_CONNECTED) dial_broken(l, d, "nobody listens, or the connection broke");
+    }
+}
+
+static void read_monitors(links *l)
+{
+    for (dial *d = l->dials; d; d = d->next)
+        if (!d->is_over && d->monitor) read_monitor(l, d);
 }
 
 /* ---- the loop ---- */
 
-static bool take_dirty(links *l)
-{
-    session *s = exchange_seq(&l->dirty, NULL);
-    bool some = s != NULL;
-    while (s) {
-        session *next = s->dirty_next;
-        store_seq(&s->is_dirty, 0);
-        uint32_t drop = load_seq(&s->drop);
-        if (s->is_dead) {
-            pthread_mutex_destroy(&s->lock);
-            base_free(s);
-        } else if (drop) session_down(s, (manta_status)(drop - 1), "it was dropped here", true);
-        else {
-            session_pull(s);
-            if (session_is_connected(s)) session_pump(s);
-        }
-        s = next;
-    }
-    return some;
-}
-
 static bool receive_router(links *l)
 {
+    link_zmq *z = zmq_of(l);
     bool some = false;
     for (int i = 0; i < RECEIVE_BATCH; i++) {
         unsigned char id[ROUTE_BYTES + 1];
         zmq_msg_t m;
-        int n = zmq_recv(l->router, id, sizeof id, ZMQ_DONTWAIT);
+        int n = zmq_recv(z->router, id, sizeof id, ZMQ_DONTWAIT);
         if (n < 0) return some;
         zmq_msg_init(&m);
-        int got = zmq_msg_recv(&m, l->router, ZMQ_DONTWAIT);
+        int got = zmq_msg_recv(&m, z->router, ZMQ_DONTWAIT);
         bool whole = got >= 0 && !zmq_msg_more(&m);
         uint32_t route = 0;
         memcpy(&route, id + 1, 4);
-        if (whole && n == ROUTE_BYTES && route) take_router_frame(l, route, &m);
-        while (got >= 0 && zmq_msg_more(&m)) got = zmq_msg_recv(&m, l->router, ZMQ_DONTWAIT);
+        if (whole && n == ROUTE_BYTES && route) take_route_frame(l, route, &m);
+        while (got >= 0 && zmq_msg_more(&m)) got = zmq_msg_recv(&m, z->router, ZMQ_DONTWAIT);
         zmq_msg_close(&m);
         some = true;
     }
@@ -85,10 +153,10 @@ static bool receive_router(links *l)
 static bool receive_dial(links *l, dial *d)
 {
     bool some = false;
-    for (int i = 0; i < RECEIVE_BATCH && d->dealer && !d->is_over; i++) {
+    for (int i = 0; i < RECEIVE_BATCH && d->connection && !d->is_over; i++) {
         zmq_msg_t m;
         zmq_msg_init(&m);
-        int n = zmq_msg_recv(&m, d->dealer, ZMQ_DONTWAIT);
+        int n = zmq_msg_recv(&m, d->connection, ZMQ_DONTWAIT);
         if (n >= 0) take_dial_frame(l, d, &m);
         zmq_msg_close(&m);
         if (n < 0) return some;
@@ -99,96 +167,50 @@ static bool receive_dial(links *l, dial *d)
 
 static bool receive_all(links *l)
 {
-    bool some = l->router && receive_router(l);
+    bool some = zmq_of(l)->router && receive_router(l);
     for (dial *d = l->dials; d; d = d->next) some = receive_dial(l, d) || some;
     return some;
-}
-
-/* Acknowledgements that are due, signs of life, peers that are silent. True: somebody waits for a socket to take more. */
-static bool sessions_tick(links *l)
-{
-    size_t cursor = 0;
-    bool blocked = false;
-    for (session *s; (s = id_table_next(&l->sessions, &cursor, NULL));) {
-        bool connected = session_is_connected(s);
-        if (s->is_blocked && connected) session_pump(s);
-        if (connected && ((s->ack_due_ns && l->now_ns >= s->ack_due_ns) || l->now_ns - s->said_ns >= l->heartbeat_ns))
-            session_say(s, FRAME_ACK);
-        blocked = blocked || (connected && s->is_blocked);
-        if (l->now_ns - s->heard_ns <= l->down_after_ns) continue;
-        session_down(s, MANTA_ETIMEDOUT, "no sign of life", true);
-    }
-    return blocked;
-}
-
-static uint64_t next_due(const links *l, bool blocked)
-{
-    uint64_t due = l->now_ns + l->heartbeat_ns;
-    size_t cursor = 0;
-    if (blocked) return l->now_ns + OS_NS_PER_MS;
-    for (session *s; (s = id_table_next(&l->sessions, &cursor, NULL));)
-        if (s->ack_due_ns && s->ack_due_ns < due) due = s->ack_due_ns;
-    for (dial *d = l->dials; d; d = d->next)
-        if (d->retry_ns && d->retry_ns < due) due = d->retry_ns;
-    return due;
 }
 
 static bool is_idle(links *l) { return !l->sessions.count && !l->dials && !load_seq(&l->closing); }
 
 /* What to poll, in memory that grows with the dials; those that memory does not reach are looked at when the timer is due. */
-static int fill_items(links *l)
+static int fill_items(const links *l, link_zmq *z)
 {
     int n = 0, wanted = 3;
     for (dial *d = l->dials; d; d = d->next) wanted += 2;
-    if (wanted > l->items_room) {
-        zmq_pollitem_t *items = base_realloc(l->items, (size_t)wanted * 2 * sizeof *items);
+    if (wanted > z->items_room) {
+        zmq_pollitem_t *items = base_realloc(z->items, (size_t)wanted * 2 * sizeof *items);
         if (items) {
-            l->items = items;
-            l->items_room = wanted * 2;
+            z->items = items;
+            z->items_room = wanted * 2;
         }
     }
-    if (l->items_room < 3) return 0;
-    l->items[n++] = (zmq_pollitem_t){NULL, l->wake_fd, ZMQ_POLLIN, 0};
-    if (l->router) l->items[n++] = (zmq_pollitem_t){l->router, 0, ZMQ_POLLIN, 0};
-    if (l->zap) l->items[n++] = (zmq_pollitem_t){l->zap, 0, ZMQ_POLLIN, 0};
-    for (dial *d = l->dials; d && n + 2 <= l->items_room; d = d->next) {
-        if (!d->dealer) continue;
-        l->items[n++] = (zmq_pollitem_t){d->dealer, 0, ZMQ_POLLIN, 0};
-        l->items[n++] = (zmq_pollitem_t){d->monitor, 0, ZMQ_POLLIN, 0};
+    if (z->items_room < 3) return 0;
+    z->items[n++] = (zmq_pollitem_t){NULL, z->wake_fd, ZMQ_POLLIN, 0};
+    if (z->router) z->items[n++] = (zmq_pollitem_t){z->router, 0, ZMQ_POLLIN, 0};
+    if (z->zap) z->items[n++] = (zmq_pollitem_t){z->zap, 0, ZMQ_POLLIN, 0};
+    for (dial *d = l->dials; d && n + 2 <= z->items_room; d = d->next) {
+        if (!d->connection) continue;
+        z->items[n++] = (zmq_pollitem_t){d->connection, 0, ZMQ_POLLIN, 0};
+        z->items[n++] = (zmq_pollitem_t){d->monitor, 0, ZMQ_POLLIN, 0};
     }
     return n;
 }
 
-static bool has_new_dials(links *l)
-{
-    pthread_mutex_lock(&l->lock);
-    bool some = l->new_dials != NULL;
-    pthread_mutex_unlock(&l->lock);
-    return some;
-}
-
 static void sleep_until(links *l, uint64_t due)
 {
-    int n = fill_items(l);
+    link_zmq *z = zmq_of(l);
+    int n = fill_items(l, z);
     uint64_t now = os_monotonic_ns();
     long timeout = is_idle(l) ? -1 : due <= now ? 0 : (long)((due - now + OS_NS_PER_MS - 1) / OS_NS_PER_MS);
     if (!n) timeout = 1; /* no memory for the list */
     store_seq(&l->parked, 1);
-    if (!load_seq(&l->dirty) && !has_new_dials(l) && !(load_seq(&l->closing) && timeout < 0)) (void)zmq_poll(l->items, n, timeout);
+    if (!load_seq(&l->dirty) && !links_has_new_dials(l) && !(load_seq(&l->closing) && timeout < 0)) (void)zmq_poll(z->items, n, timeout);
     store_seq(&l->parked, 0);
     eventfd_t count;
-    if (n && l->items[0].revents) (void)eventfd_read(l->wake_fd, &count);
+    if (n && z->items[0].revents) (void)eventfd_read(z->wake_fd, &count);
 }
-
-static bool all_acked(links *l)
-{
-    size_t cursor = 0;
-    for (session *s; (s = id_table_next(&l->sessions, &cursor, NULL));)
-        if (s->unsent.first || s->unacked.first) return false;
-    return true;
-}
-
-static bool is_done(links *l) { return !load_relaxed(&l->dirty) && (all_acked(l) || l->now_ns >= l->close_ns); }
 
 static void *run(void *argument)
 {
@@ -196,16 +218,44 @@ static void *run(void *argument)
     uint64_t quiet_since = 0;
     for (;;) {
         l->now_ns = os_monotonic_ns();
-        bool some = take_dirty(l);
+        bool some = links_take_dirty(l);
         some = receive_all(l) || some;
-        if (l->zap) curve_answer(l);
+        if (zmq_of(l)->zap) curve_answer(l);
+        read_monitors(l);
         dials_tick(l);
-        bool blocked = sessions_tick(l);
-        if (load_seq(&l->closing) && is_done(l)) return NULL;
+        bool blocked = links_tick(l);
+        if (load_seq(&l->closing) && links_is_done(l)) return NULL;
         if (some) quiet_since = l->now_ns;
-        if (!some && l->now_ns - quiet_since > l->spin_ns) sleep_until(l, next_due(l, blocked));
+        if (!some && l->now_ns - quiet_since > l->spin_ns) sleep_until(l, links_due(l, blocked));
     }
 }
+
+static void wake(links *l) { (void)eventfd_write(zmq_of(l)->wake_fd, 1); }
+
+static void stop(links *l, uint64_t linger_ns)
+{
+    l->close_ns = os_monotonic_ns() + linger_ns;
+    store_seq(&l->closing, 1);
+    wake(l);
+    pthread_join(zmq_of(l)->thread, NULL);
+    links_say_goodbye(l);
+    if (l->sessions.count) usleep(2000); /* ZeroMQ's own thread writes the goodbyes; without them the peers wait for signs of life */
+}
+
+static void free_net(links *l)
+{
+    link_zmq *z = zmq_of(l);
+    if (!z) return;
+    if (z->router) zmq_close(z->router);
+    if (z->zap) zmq_close(z->zap);
+    if (z->zmq) zmq_ctx_term(z->zmq);
+    if (z->wake_fd >= 0) close(z->wake_fd);
+    base_free(z->allowed);
+    base_free(z->items);
+    base_free(z);
+}
+
+static const link_ops zmq_ops = {open_dealer, close_dealer, send_dealer, send_router, wake, stop, free_net};
 
 /* ---- opening ---- */
 
@@ -217,192 +267,72 @@ static bool is_loopback(const char *address)
 
 static manta_status bind_one(links *l, const char *address, bool insecure)
 {
+    link_zmq *z = zmq_of(l);
     char bound[FRAME_ADDRESS_LIMIT + 1];
     size_t n = sizeof bound;
     if (l->n_addresses == LINK_ADDRESSES) return link_fail(MANTA_EINVAL, "at most %d addresses", LINK_ADDRESSES);
-    if (strlen(address) > FRAME_ADDRESS_LIMIT || (strncmp(address, "tcp://", 6) != 0 && strncmp(address, "ipc://", 6) != 0))
-        return link_fail(
-            MANTA_EINVAL, "%.100s: an address is tcp://HOST:PORT or ipc://PATH, of at most %d bytes", address, FRAME_ADDRESS_LIMIT);
-    if (strncmp(address, "tcp:", 4) == 0 && !is_loopback(address) && !l->secret_key[0] && !insecure)
+    if (!address_is_valid(address)) return MANTA_EINVAL;
+    if (strncmp(address, "tcp:", 4) == 0 && !is_loopback(address) && !z->secret_key[0] && !insecure)
         return link_fail(MANTA_EINVAL, "%s is reachable from other machines: give keys, or say insecure", address);
     mode_t before = umask(0177); /* of a socket file */
-    int error = zmq_bind(l->router, address) ? zmq_errno() : 0;
+    int error = zmq_bind(z->router, address) ? zmq_errno() : 0;
     umask(before);
     if (error)
         return link_fail(error == EADDRINUSE ? MANTA_EEXIST
                          : error == EINVAL   ? MANTA_EINVAL
                                              : MANTA_EIO,
             "%s: %s", address, zmq_strerror(error));
-    if (zmq_getsockopt(l->router, ZMQ_LAST_ENDPOINT, bound, &n)) return link_fail(MANTA_EIO, "%s: %s", address, zmq_strerror(zmq_errno()));
+    if (zmq_getsockopt(z->router, ZMQ_LAST_ENDPOINT, bound, &n)) return link_fail(MANTA_EIO, "%s: %s", address, zmq_strerror(zmq_errno()));
     snprintf(l->addresses[l->n_addresses++], sizeof l->addresses[0], "%s", bound);
     return MANTA_OK;
 }
 
-static manta_status copy_keys(links *l, const link_options *o)
+static manta_status copy_keys(link_zmq *z, const link_options *o)
 {
     if (!o->secret_key && !o->public_key) return MANTA_OK;
     if (!o->secret_key || !o->public_key || strlen(o->secret_key) != 40 || strlen(o->public_key) != 40)
         return link_fail(MANTA_EINVAL, "a public and a secret key of 40 characters each");
-    strcpy(l->public_key, o->public_key);
-    strcpy(l->secret_key, o->secret_key);
-    while (o->allowed_keys && o->allowed_keys[l->n_allowed] && l->n_allowed < KEYS_LIMIT) l->n_allowed++;
-    if (!l->n_allowed) return MANTA_OK;
-    if (!(l->allowed = base_calloc((size_t)l->n_allowed, sizeof *l->allowed))) return link_fail(MANTA_ENOMEM, "no memory for keys");
-    for (int i = 0; i < l->n_allowed; i++) snprintf(l->allowed[i], sizeof l->allowed[i], "%s", o->allowed_keys[i]);
+    strcpy(z->public_key, o->public_key);
+    strcpy(z->secret_key, o->secret_key);
+    while (o->allowed_keys && o->allowed_keys[z->n_allowed] && z->n_allowed < KEYS_LIMIT) z->n_allowed++;
+    if (!z->n_allowed) return MANTA_OK;
+    if (!(z->allowed = base_calloc((size_t)z->n_allowed, sizeof *z->allowed))) return link_fail(MANTA_ENOMEM, "no memory for keys");
+    for (int i = 0; i < z->n_allowed; i++) snprintf(z->allowed[i], sizeof z->allowed[i], "%s", o->allowed_keys[i]);
     return MANTA_OK;
-}
-
-static void set_options(links *l, const link_options *o)
-{
-    l->self = o->self;
-    l->credit_bytes = o->credit_bytes ? o->credit_bytes : CREDIT_DEFAULT;
-    l->message_limit = o->message_limit ? o->message_limit : MESSAGE_DEFAULT;
-    l->peers_limit = o->peers_limit ? o->peers_limit : PEERS_DEFAULT;
-    l->heartbeat_ns = (o->heartbeat_ms ? o->heartbeat_ms : HEARTBEAT_DEFAULT_MS) * (uint64_t)OS_NS_PER_MS;
-    l->down_after_ns = (o->down_after_ms ? o->down_after_ms : DOWN_DEFAULT_MS) * (uint64_t)OS_NS_PER_MS;
-    l->spin_ns = (o->spin_us ? o->spin_us : SPIN_DEFAULT_US) * (uint64_t)OS_NS_PER_US;
 }
 
 static manta_status open_sockets(links *l, const link_options *o)
 {
-    if (!(l->zmq = zmq_ctx_new())) return link_fail(MANTA_ENOMEM, "no memory for ZeroMQ");
-    (void)zmq_ctx_set(l->zmq, ZMQ_MAX_SOCKETS, 16384);
-    if (!curve_start(l)) return link_fail(MANTA_EIO, "keys: %s", zmq_strerror(zmq_errno()));
+    link_zmq *z = zmq_of(l);
+    if (!(z->zmq = zmq_ctx_new())) return link_fail(MANTA_ENOMEM, "no memory for ZeroMQ");
+    (void)zmq_ctx_set(z->zmq, ZMQ_MAX_SOCKETS, 16384);
+    if (!curve_start(z)) return link_fail(MANTA_EIO, "keys: %s", zmq_strerror(zmq_errno()));
     if (!o->bind || !o->bind[0]) return MANTA_OK;
-    if (!(l->router = socket_new(l, ZMQ_ROUTER)) || !curve_set(l, l->router, true))
+    if (!(z->router = socket_new(l, ZMQ_ROUTER)) || !curve_set(z, z->router, true))
         return link_fail(MANTA_EIO, "%s", zmq_strerror(zmq_errno()));
     manta_status status = MANTA_OK;
     for (int i = 0; o->bind[i] && !status; i++) status = bind_one(l, o->bind[i], o->insecure);
     return status;
 }
 
-static void free_all(links *l)
+static manta_status open_net(links *l, const link_options *o)
 {
-    for (dial *d = l->dials, *next; d; d = next) {
-        next = d->next;
-        if (d->session) d->session->dial = NULL;
-        dial_close(d);
-        base_free(d);
-    }
-    l->dials = NULL;
-    for (dial *d = l->new_dials, *next; d; d = next) {
-        next = d->next;
-        base_free(d);
-    }
-    uint64_t id;
-    for (size_t cursor = 0; l->sessions.count; cursor = 0)
-        session_down(id_table_next(&l->sessions, &cursor, &id), MANTA_ESHUTDOWN, "", false);
-    take_dirty(l);
-    id_table_fini(&l->sessions);
-    id_table_fini(&l->routes);
-    if (l->router) zmq_close(l->router);
-    if (l->zap) zmq_close(l->zap);
-    if (l->zmq) zmq_ctx_term(l->zmq);
-    if (l->wake_fd >= 0) close(l->wake_fd);
-    pthread_mutex_destroy(&l->lock);
-    base_free(l->allowed);
-    base_free(l->items);
-    base_free(l);
+    link_zmq *z = l->net = base_calloc(1, sizeof *z);
+    if (!z) return link_fail(MANTA_ENOMEM, "no memory");
+    if ((z->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) < 0) return link_fail(MANTA_EIO, "eventfd: %s", strerror(errno));
+    manta_status status = copy_keys(z, o);
+    return status ? status : open_sockets(l, o);
 }
 
 manta_status link_open(const link_options *o, const link_events *events, void *context, links **out)
 {
-    if (!o->self.process) return link_fail(MANTA_EINVAL, "a process id must not be 0");
-    links *l = base_calloc(1, sizeof *l);
-    if (!l) return link_fail(MANTA_ENOMEM, "no memory");
-    l->events = *events;
-    l->context = context;
-    set_options(l, o);
-    pthread_mutex_init(&l->lock, NULL);
-    l->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    manta_status status = l->wake_fd < 0 ? link_fail(MANTA_EIO, "eventfd: %s", strerror(errno)) : copy_keys(l, o);
-    if (!status) status = open_sockets(l, o);
+    links *l = links_new(o, events, context, &zmq_ops);
+    if (!l) return o->self.process ? MANTA_ENOMEM : MANTA_EINVAL;
+    manta_status status = open_net(l, o);
     *out = l; /* callbacks may use it at once */
-    if (!status && os_thread_start(&l->thread, "manta-link", run, l)) status = link_fail(MANTA_ENOMEM, "no thread for links");
+    if (!status && os_thread_start(&zmq_of(l)->thread, "manta-link", run, l)) status = link_fail(MANTA_ENOMEM, "no thread for links");
     if (!status) return MANTA_OK;
     *out = NULL;
-    store_seq(&l->closing, 1);
-    free_all(l);
+    links_free(l);
     return status;
-}
-
-void link_stop(links *l, uint32_t linger_ms)
-{
-    l->close_ns = os_monotonic_ns() + (uint64_t)linger_ms * OS_NS_PER_MS;
-    store_seq(&l->closing, 1);
-    (void)eventfd_write(l->wake_fd, 1);
-    pthread_join(l->thread, NULL);
-    size_t cursor = 0;
-    for (session *s; (s = id_table_next(&l->sessions, &cursor, NULL));) session_say(s, FRAME_BYE);
-    if (l->sessions.count) usleep(2000); /* ZeroMQ's own thread writes the goodbyes; without them the peers wait for signs of life */
-}
-
-void link_free(links *l)
-{
-    if (l) free_all(l);
-}
-
-void link_close(links *l, uint32_t linger_ms)
-{
-    if (!l) return;
-    link_stop(l, linger_ms);
-    free_all(l);
-}
-
-/* ---- the rest of link.h ---- */
-
-const char *link_address(const links *l, int n) { return n >= 0 && n < l->n_addresses ? l->addresses[n] : NULL; }
-
-manta_status link_connect(links *l, const char *address, uint64_t expect)
-{
-    if (strlen(address) > FRAME_ADDRESS_LIMIT || (strncmp(address, "tcp://", 6) != 0 && strncmp(address, "ipc://", 6) != 0))
-        return link_fail(
-            MANTA_EINVAL, "%.100s: an address is tcp://HOST:PORT or ipc://PATH, of at most %d bytes", address, FRAME_ADDRESS_LIMIT);
-    dial *d = base_calloc(1, sizeof *d);
-    if (!d) return link_fail(MANTA_ENOMEM, "no memory to connect");
-    snprintf(d->address, sizeof d->address, "%s", address);
-    d->expect = expect;
-    pthread_mutex_lock(&l->lock);
-    d->next = l->new_dials;
-    l->new_dials = d;
-    pthread_mutex_unlock(&l->lock);
-    (void)eventfd_write(l->wake_fd, 1);
-    return MANTA_OK;
-}
-
-void link_drop(links *l, uint64_t process, manta_status why)
-{
-    pthread_mutex_lock(&l->lock);
-    session *s = id_table_get(&l->sessions, process);
-    if (s) {
-        store_seq(&s->drop, (uint32_t)why + 1);
-        session_mark(s);
-    }
-    pthread_mutex_unlock(&l->lock);
-}
-
-bool link_is_up(const links *l, uint64_t process, uint64_t *out_incarnation)
-{
-    pthread_mutex_lock((pthread_mutex_t *)(uintptr_t)&l->lock);
-    const session *s = id_table_get(&l->sessions, process);
-    if (s && out_incarnation) *out_incarnation = s->incarnation;
-    pthread_mutex_unlock((pthread_mutex_t *)(uintptr_t)&l->lock);
-    return s != NULL;
-}
-
-void link_stats_get(const links *l, link_stats *out)
-{
-    const link_counts *c = &l->counts;
-#define READ(name) out->name = load_relaxed(&((link_counts *)(uintptr_t)c)->name)
-    READ(messages_sent);
-    READ(messages_received);
-    READ(bytes_sent);
-    READ(bytes_received);
-    READ(frames_sent);
-    READ(frames_received);
-    READ(frames_resent);
-    READ(duplicates);
-    READ(reconnects);
-    READ(refused);
-#undef READ
 }
