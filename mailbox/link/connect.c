@@ -30,8 +30,8 @@ static frame_hello hello_of(const links *l, uint64_t expect)
     frame_hello h = {.process = l->self.process,
         .incarnation = l->self.incarnation,
         .expect = expect,
-        .lowest = FRAME_VERSION,
-        .highest = FRAME_VERSION};
+        .lowest = l->lowest_version,
+        .highest = l->highest_version};
     for (int i = l->n_addresses; i-- > 0;)
         if (!h.address[0] || strncmp(l->addresses[i], "tcp:", 4) == 0) snprintf(h.address, sizeof h.address, "%s", l->addresses[i]);
     return h;
@@ -51,7 +51,8 @@ void dial_connected(links *l, dial *d)
     unsigned char bytes[FRAME_HELLO_HEAD + FRAME_ADDRESS_LIMIT];
     frame_hello h = hello_of(l, d->expect);
     zmq_msg_t m;
-    size_t n = frame_put_hello(bytes, FRAME_HELLO, d->session ? d->session->expected : 1, &h);
+    frame_head head = {FRAME_HELLO, d->session ? d->session->number : 0, d->session ? d->session->expected : 1};
+    size_t n = frame_put_hello(bytes, &head, &h);
     if (bytes_message(&m, bytes, n) && l->ops->dial_send(d, &m)) zmq_msg_close(&m);
 }
 
@@ -128,34 +129,72 @@ void dials_tick(links *l)
     }
 }
 
-/* ---- the handshake ---- */
+/*
+ * ---- the handshake ----
+ *
+ * The sessions of two incarnations are numbered, from a number that follows from both: HELLO names the one that it goes on with (0: none), WELCOME the one that there is. Each side remembers the last one that is over for it. So when one side has given
+ * the other up, unnoticed by it, a new session is never taken for the old one: who is in an older session than the other hears that it is over.
+ */
+
+static bool versions_meet(const links *l, const frame_hello *h)
+{
+    return h->lowest <= l->highest_version && h->highest >= l->lowest_version && h->lowest <= h->highest;
+}
 
 /* Which connection stays when both sides have begun one. */
 static bool mine_stays(const links *l, const frame_hello *h) { return l->self.process < h->process; }
 
-/* The session for who said hello; NULL: *status and *text say why not. */
-static session *admit(links *l, const frame_hello *h, bool *is_new, manta_status *status, const char **text)
+typedef struct refusal {
+    manta_status status;
+    const char *text;
+} refusal;
+
+/* Whether a process may have a link; *out: the session that there is with this incarnation, or NULL. */
+static bool may_have_link(links *l, const frame_hello *h, session **out, refusal *why)
 {
-    session *s = session_find(l, h->process);
-    *is_new = false;
-    *status = MANTA_EINVAL;
-    *text = "it is this process itself";
-    if (h->process == l->self.process) return NULL;
-    if (s && l->sabotage == LINK_SABOTAGE_INCARNATION) return s;
-    if (s && s->incarnation > h->incarnation) {
-        *status = MANTA_ESTALE;
-        *text = "a newer incarnation of that process is known";
-        return NULL;
-    }
-    if (s && s->incarnation < h->incarnation) {
-        session_down(s, MANTA_EDEAD, "another incarnation took its place", false);
-        s = NULL;
-    }
-    if (s) return s;
+    session *s = *out = session_find(l, h->process);
+    if (s && l->sabotage == LINK_SABOTAGE_INCARNATION) return true;
+    *why = (refusal){MANTA_EINVAL, "it is this process itself"};
+    if (h->process == l->self.process) return false;
+    *why = (refusal){MANTA_ESTALE, "a newer incarnation of that process is known"};
+    if (s && s->incarnation > h->incarnation) return false;
+    if (!s || s->incarnation == h->incarnation) return true;
+    session_down(s, MANTA_EDEAD, "another incarnation took its place", false);
+    *out = NULL;
+    return true;
+}
+
+static const refusal over = {MANTA_EDEAD, "that link is over on this side"};
+
+static session *begin_session(links *l, const frame_hello *h, uint64_t number, bool *is_new, refusal *why)
+{
     *is_new = true;
-    *status = MANTA_ELIMIT;
-    *text = "no room for another peer";
-    return session_new(l, h);
+    *why = (refusal){MANTA_ELIMIT, "no room for another peer"};
+    return session_new(l, h, number);
+}
+
+/* Of who said hello; number: of the session that it goes on with. NULL: *why. */
+static session *admit_caller(links *l, const frame_hello *h, uint64_t number, bool *is_new, refusal *why)
+{
+    session *s;
+    *is_new = false;
+    if (!may_have_link(l, h, &s, why)) return NULL;
+    *why = over;
+    if (number && (!s || s->number != number)) return NULL;
+    return s ? s : begin_session(l, h, session_last(l, h->process, h->incarnation) + 1, is_new, why);
+}
+
+/* Of who said welcome. MANTA_EDEAD in *why: it is in a session that is over here, and is to be told. */
+static session *admit_called(links *l, const frame_hello *h, uint64_t number, bool *is_new, refusal *why)
+{
+    session *s;
+    *is_new = false;
+    if (!may_have_link(l, h, &s, why)) return NULL;
+    *why = over;
+    if (s && s->number == number) return s;
+    if (number <= (s ? s->number : session_last(l, h->process, h->incarnation))) return NULL;
+    if (s) session_down(s, MANTA_EDEAD, "it gave the link up", false);
+    return begin_session(l, h, number, is_new, why);
 }
 
 static void up(session *s, const char *dialled)
@@ -164,25 +203,20 @@ static void up(session *s, const char *dialled)
     if (l->events.on_up) l->events.on_up(l->context, (link_peer){s->process, s->incarnation}, s->address, dialled);
 }
 
-static void take_welcome(links *l, dial *d, zmq_msg_t *m, const frame_head *head)
+/* It is in a session that is over here, and does not know. */
+static void end_theirs(links *l, dial *d, const frame_hello *h)
 {
-    frame_hello h;
-    manta_status status;
-    const char *text = frame_get_hello(zmq_msg_data(m), zmq_msg_size(m), &h);
-    bool is_new;
-    if (text || (d->expect && d->expect != h.process)) {
-        dial_end(l, d, text ? MANTA_EDECODE : MANTA_ENOTFOUND, text ? text : "another process lives at that address");
-        return;
-    }
-    session *s = admit(l, &h, &is_new, &status, &text);
-    if (!s || (d->session && d->session != s)) {
-        dial_end(l, d, s ? MANTA_EDEAD : status, s ? "another process took its place" : text);
-        return;
-    }
-    if ((s->dial && s->dial != d) || (s->route && !d->session && !mine_stays(l, &h))) { /* there is another one already */
-        dial_end(l, d, MANTA_OK, "");
-        return;
-    }
+    unsigned char bytes[FRAME_HEAD];
+    const session *s = session_find(l, h->process);
+    zmq_msg_t m;
+    frame_put_head(bytes, &(frame_head){FRAME_BYE, s ? s->number - 1 : session_last(l, h->process, h->incarnation), 1});
+    if (bytes_message(&m, bytes, sizeof bytes) && l->ops->dial_send(d, &m)) zmq_msg_close(&m);
+    dial_close(d, true);
+    dial_broken(l, d, "it was in a link that is over here");
+}
+
+static void welcomed(links *l, dial *d, session *s, const frame_head *head, bool is_new)
+{
     if (s->route) id_table_remove(&l->routes, s->route);
     s->route = 0;
     s->dial = d;
@@ -191,6 +225,30 @@ static void take_welcome(links *l, dial *d, zmq_msg_t *m, const frame_head *head
     d->is_welcome = true;
     session_resume(s, head->expected);
     if (is_new) up(s, d->address);
+}
+
+static void take_welcome(links *l, dial *d, zmq_msg_t *m, const frame_head *head)
+{
+    frame_hello h;
+    refusal why;
+    bool is_new;
+    const char *text = frame_get_hello(zmq_msg_data(m), zmq_msg_size(m), &h);
+    if (!text && !versions_meet(l, &h)) text = "no version of the protocol in common";
+    if (text || (d->expect && d->expect != h.process)) {
+        dial_end(l, d, text ? MANTA_EDECODE : MANTA_ENOTFOUND, text ? text : "another process lives at that address");
+        return;
+    }
+    session *old = d->session;
+    if (old && !l->sabotage && (h.process != old->process || h.incarnation != old->incarnation || head->sequence != old->number)) {
+        dial_end(l, d, MANTA_EDEAD, "another incarnation, or another link, took its place");
+        return;
+    }
+    session *s = admit_called(l, &h, head->sequence, &is_new, &why);
+    if (!s && why.status == MANTA_EDEAD && !old) end_theirs(l, d, &h);
+    else if (!s) dial_end(l, d, why.status, why.text);
+    else if ((s->dial && s->dial != d) || (s->route && !old && !mine_stays(l, &h)))
+        dial_end(l, d, MANTA_OK, ""); /* there is another one already */
+    else welcomed(l, d, s, head, is_new);
 }
 
 static void take_refusal(links *l, dial *d, zmq_msg_t *m)
@@ -220,7 +278,7 @@ static void welcome(links *l, session *s)
     unsigned char bytes[FRAME_HELLO_HEAD + FRAME_ADDRESS_LIMIT];
     frame_hello mine = hello_of(l, 0);
     zmq_msg_t m;
-    size_t n = frame_put_hello(bytes, FRAME_WELCOME, s->expected, &mine);
+    size_t n = frame_put_hello(bytes, &(frame_head){FRAME_WELCOME, s->number, s->expected}, &mine);
     if (bytes_message(&m, bytes, n) && session_send(s, &m)) zmq_msg_close(&m);
 }
 
@@ -248,7 +306,7 @@ static const char *check_hello(const links *l, uint32_t route, zmq_msg_t *m, fra
     *status = MANTA_EDECODE;
     if (text) return text;
     if (before && before->process != h->process) return "another process on the same connection";
-    if (h->lowest > FRAME_VERSION || h->highest < FRAME_VERSION) return "no version of the protocol in common";
+    if (!versions_meet(l, h)) return "no version of the protocol in common";
     *status = MANTA_ENOTFOUND;
     return h->expect && h->expect != l->self.process ? "another process lives at this address" : NULL;
 }
@@ -256,20 +314,22 @@ static const char *check_hello(const links *l, uint32_t route, zmq_msg_t *m, fra
 static void take_hello(links *l, uint32_t route, zmq_msg_t *m, const frame_head *head)
 {
     frame_hello h;
-    manta_status status;
+    refusal why;
     bool is_new = false;
-    const char *text = check_hello(l, route, m, &h, &status);
-    session *s = text ? NULL : admit(l, &h, &is_new, &status, &text);
-    if (s && s->dial && s->dial->connection && mine_stays(l, &h)) {
-        status = MANTA_EEXIST;
-        text = "connected already";
-    } else if (s) {
-        drop_dial(s);
-        status = take_route(l, s, route) ? MANTA_OK : MANTA_ENOMEM;
-        text = "no memory";
+    const char *text = check_hello(l, route, m, &h, &why.status);
+    if (text) {
+        refuse(l, route, why.status, text);
+        return;
     }
-    if (status) {
-        refuse(l, route, status, text);
+    session *s = admit_caller(l, &h, head->sequence, &is_new, &why);
+    bool is_second = s && s->dial && s->dial->connection && mine_stays(l, &h);
+    if (is_second) why = (refusal){MANTA_EEXIST, "connected already"};
+    else if (s) {
+        drop_dial(s);
+        why = (refusal){take_route(l, s, route) ? MANTA_OK : MANTA_ENOMEM, "no memory"};
+    }
+    if (why.status) {
+        refuse(l, route, why.status, why.text);
         return;
     }
     welcome(l, s);
@@ -284,8 +344,10 @@ static void take_frame(session *s, zmq_msg_t *m, const frame_head *h)
     s->heard_ns = s->links->now_ns;
     session_acked(s, h->expected);
     if (h->kind == FRAME_DATA) session_receive(s, m, h);
-    else if (h->kind == FRAME_BYE) session_down(s, MANTA_ESHUTDOWN, "it said goodbye", false);
-    else if (h->kind != FRAME_ACK) session_down(s, MANTA_EDECODE, "a handshake in the middle of a connection", true);
+    else if (h->kind == FRAME_BYE) {
+        session_bury(s, h->sequence);
+        session_down(s, MANTA_ESHUTDOWN, "it said goodbye", false);
+    } else if (h->kind != FRAME_ACK) session_down(s, MANTA_EDECODE, "a handshake in the middle of a connection", true);
 }
 
 void take_dial_frame(links *l, dial *d, zmq_msg_t *m)

@@ -57,11 +57,11 @@ unsigned char *frame_put_message(void *at, size_t size)
     return p + FRAME_MESSAGE_HEAD;
 }
 
-size_t frame_put_hello(void *out, uint8_t kind, uint64_t expected, const frame_hello *hello)
+size_t frame_put_hello(void *out, const frame_head *head, const frame_hello *hello)
 {
     unsigned char *p = out;
     size_t n = strnlen(hello->address, FRAME_ADDRESS_LIMIT);
-    frame_put_head(p, &(frame_head){kind, 0, expected});
+    frame_put_head(p, head);
     put64(p + 24, hello->process);
     put64(p + 32, hello->incarnation);
     put64(p + 40, hello->expect);

@@ -7,7 +7,7 @@
  *   WELCOME   as HELLO, without `expected`
  *   REFUSE    24 status u32, text size u32; text
  *   ACK, BYE  nothing more
- * `sequence` counts the DATA frames of one direction from 1; `next expected` says that all below have arrived. Reading checks every size against the frame's end, and allocates nothing.
+ * `sequence` counts the DATA frames of one direction from 1; in HELLO and WELCOME it is the session's number (0: none yet); `next expected` says that all below have arrived. Reading checks every size against the frame's end, and allocates nothing.
  */
 #ifndef MANTA_MAILBOX_FRAME_H
 #define MANTA_MAILBOX_FRAME_H
@@ -44,8 +44,8 @@ static inline size_t frame_message_bytes(size_t size) { return FRAME_MESSAGE_HEA
 /* Writes a message's head; returns where its bytes go. */
 unsigned char *frame_put_message(void *at, size_t size);
 size_t frame_put_hello(
-    void *out, uint8_t kind, uint64_t expected, const frame_hello *hello); /* bytes; out: FRAME_HELLO_HEAD + FRAME_ADDRESS_LIMIT */
-size_t frame_put_refuse(void *out, uint32_t status, const char *text);     /* out: FRAME_REFUSE_HEAD + 255 */
+    void *out, const frame_head *head, const frame_hello *hello);      /* bytes; out: FRAME_HELLO_HEAD + FRAME_ADDRESS_LIMIT */
+size_t frame_put_refuse(void *out, uint32_t status, const char *text); /* out: FRAME_REFUSE_HEAD + 255 */
 
 /* NULL when fine, else what is wrong with the frame. */
 const char *frame_get_head(const void *data, size_t size, frame_head *out);

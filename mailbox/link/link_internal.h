@@ -72,7 +72,7 @@ typedef struct link_counts {
 
 typedef struct session {
     struct links *links;
-    uint64_t process, incarnation;
+    uint64_t process, incarnation, number;
     char address[FRAME_ADDRESS_LIMIT + 1];
     _Atomic uint32_t is_dirty;
     struct session *dirty_next;
@@ -110,6 +110,7 @@ struct links {
     char addresses[LINK_ADDRESSES][FRAME_ADDRESS_LIMIT + 1];
     int n_addresses;
     enum link_sabotage sabotage;
+    uint8_t lowest_version, highest_version;
     pthread_mutex_t lock; /* sessions (changed by the owner alone), new_dials */
     id_table sessions;
     dial *new_dials;
@@ -117,6 +118,7 @@ struct links {
     _Atomic uint32_t parked, closing;
     uint64_t close_ns; /* when to stop waiting for acknowledgements */
     /* the owner's: */
+    id_table graves; /* by process: its sessions that are over */
     id_table routes; /* connections that others began, by number */
     dial *dials;
     uint64_t now_ns;
@@ -138,7 +140,10 @@ void links_say_goodbye(links *l);
 
 /* ---- session.c ---- */
 session *session_find(links *l, uint64_t process);
-session *session_new(links *l, const frame_hello *hello); /* NULL: out of memory, or too many */
+uint64_t session_last(const links *l, uint64_t process, uint64_t incarnation); /* number of the last one that is over; 0: none */
+void session_bury(session *s, uint64_t number);                                /* all up to it are over */
+void session_graves_free(links *l);
+session *session_new(links *l, const frame_hello *hello, uint64_t number); /* NULL: out of memory, or too many */
 void session_down(session *s, manta_status status, const char *reason, bool tell);
 void session_pull(session *s);                                       /* what senders have left */
 void session_pump(session *s);                                       /* sends what can be sent */

@@ -71,7 +71,7 @@ uint64_t links_due(const links *l, bool is_blocked)
     size_t cursor = 0;
     if (is_blocked) return l->now_ns + OS_NS_PER_MS;
     for (session *s; (s = id_table_next(&l->sessions, &cursor, NULL));)
-        due = earlier(earlier(due, s->ack_due_ns), s->heard_ns + l->down_after_ns + 1);
+        due = earlier(earlier(due, session_is_connected(s) ? s->ack_due_ns : 0), s->heard_ns + l->down_after_ns + 1);
     for (dial *d = l->dials; d; d = d->next) due = earlier(due, d->retry_ns);
     return due;
 }
@@ -105,6 +105,7 @@ void links_say_goodbye(links *l)
 static void set_options(links *l, const link_options *o)
 {
     l->self = o->self;
+    l->lowest_version = l->highest_version = FRAME_VERSION;
     l->credit_bytes = o->credit_bytes ? o->credit_bytes : CREDIT_DEFAULT;
     l->message_limit = o->message_limit ? o->message_limit : MESSAGE_DEFAULT;
     l->peers_limit = o->peers_limit ? o->peers_limit : PEERS_DEFAULT;
@@ -148,6 +149,7 @@ void links_free(links *l)
     links_take_dirty(l);
     id_table_fini(&l->sessions);
     id_table_fini(&l->routes);
+    session_graves_free(l);
     l->ops->free(l);
     pthread_mutex_destroy(&l->lock);
     base_free(l);

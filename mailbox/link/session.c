@@ -5,6 +5,9 @@
 #include <string.h>
 
 #include "mailbox/link/link_internal.h"
+#include "scheduler/base/rng.h"
+
+enum { SESSIONS_BITS = 16 }; /* so many sessions of two incarnations, 2^16, have numbers of their own */
 
 struct link_frame {
     _Atomic uint32_t references;
@@ -223,8 +226,12 @@ void session_say(session *s, uint8_t kind)
     zmq_msg_t m;
     if (zmq_msg_init_size(&m, FRAME_HEAD)) return;
     frame_put_head(zmq_msg_data(&m), &(frame_head){kind, 0, s->expected});
-    if (session_send(s, &m)) zmq_msg_close(&m);
-    else said(s);
+    if (session_send(s, &m) == 0) {
+        said(s);
+        return;
+    }
+    zmq_msg_close(&m);
+    if (s->ack_due_ns) s->ack_due_ns = s->links->now_ns + (uint64_t)ACK_MS * OS_NS_PER_MS; /* not again at once */
 }
 
 void session_acked(session *s, uint64_t expected)
@@ -321,13 +328,56 @@ void session_receive(session *s, zmq_msg_t *m, const frame_head *h)
 
 session *session_find(links *l, uint64_t process) { return id_table_get(&l->sessions, process); }
 
-session *session_new(links *l, const frame_hello *hello)
+typedef struct grave { /* of the sessions with an incarnation that are over */
+    uint64_t incarnation, last;
+} grave;
+
+/* Sessions of other incarnations have other numbers, and both sides count from the same. */
+static uint64_t number_base(const links *l, uint64_t process, uint64_t incarnation)
+{
+    bool first = l->self.process < process;
+    uint64_t a = first ? l->self.incarnation : incarnation, b = first ? incarnation : l->self.incarnation;
+    return (rng_mix(a ^ rng_mix(b)) >> (SESSIONS_BITS + 1) | 1) << SESSIONS_BITS;
+}
+
+uint64_t session_last(const links *l, uint64_t process, uint64_t incarnation)
+{
+    const grave *g = id_table_get(&l->graves, process);
+    return g && g->incarnation == incarnation ? g->last : number_base(l, process, incarnation);
+}
+
+void session_graves_free(links *l)
+{
+    size_t cursor = 0;
+    for (grave *g; (g = id_table_next(&l->graves, &cursor, NULL));) base_free(g);
+    id_table_fini(&l->graves);
+}
+
+/* When there are too many, all are forgotten: the other sides have long since noticed. */
+void session_bury(session *s, uint64_t number)
+{
+    links *l = s->links;
+    grave *g = id_table_get(&l->graves, s->process);
+    if (!g) {
+        if (l->graves.count >= l->peers_limit) session_graves_free(l);
+        g = base_calloc(1, sizeof *g);
+        if (!g || !id_table_put(&l->graves, s->process, g)) {
+            base_free(g);
+            return;
+        }
+    }
+    if (g->incarnation != s->incarnation) *g = (grave){s->incarnation, number_base(l, s->process, s->incarnation)};
+    if (number > g->last && number >> SESSIONS_BITS == s->number >> SESSIONS_BITS) g->last = number;
+}
+
+session *session_new(links *l, const frame_hello *hello, uint64_t number)
 {
     session *s = l->sessions.count < l->peers_limit ? base_calloc(1, sizeof *s) : NULL;
     if (!s) return NULL;
     s->links = l;
     s->process = hello->process;
     s->incarnation = hello->incarnation;
+    s->number = number;
     s->next_sequence = s->expected = 1;
     s->heard_ns = s->said_ns = l->now_ns;
     snprintf(s->address, sizeof s->address, "%s", hello->address);
@@ -347,6 +397,7 @@ void session_down(session *s, manta_status status, const char *reason, bool tell
     links *l = s->links;
     if (s->is_dead) return;
     s->is_dead = true;
+    session_bury(s, s->number);
     if (tell) session_say(s, FRAME_BYE);
     pthread_mutex_lock(&l->lock);
     pthread_mutex_lock(&s->lock);

@@ -69,15 +69,16 @@ static inline void end_room(void *context, link_peer peer)
     ((link_end *)context)->rooms++;
 }
 
+static const link_events end_events = {end_up, end_message, end_down, end_failed, end_room};
+
 /* process 1, 2, ...; bind may be NULL. */
 static inline manta_status end_open_with(link_end *e, const char *bind, link_options o)
 {
     const char *addresses[2] = {bind, NULL};
-    link_events events = {end_up, end_message, end_down, end_failed, end_room};
     memset(e, 0, sizeof *e);
     if (!o.self.incarnation) o.self.incarnation = 1;
     o.bind = addresses;
-    return link_open(&o, &events, e, &e->links);
+    return link_open(&o, &end_events, e, &e->links);
 }
 
 static inline manta_status end_open(link_end *e, uint64_t process, const char *bind)
@@ -85,14 +86,20 @@ static inline manta_status end_open(link_end *e, uint64_t process, const char *b
     return end_open_with(e, bind, (link_options){.self = {process, 1}});
 }
 
-/* Message `number` of `size` bytes; waits for room. */
-static inline manta_status end_send(link_end *e, uint64_t to, uint64_t number, size_t size)
+/* Message `number` of `size` bytes. */
+static inline manta_status end_try_send(link_end *e, uint64_t to, uint64_t number, size_t size)
 {
     static _Thread_local unsigned char data[4 << 20];
     memcpy(data, &number, 8);
     for (size_t i = 8; i < size; i++) data[i] = (unsigned char)(number + i);
+    return link_send(e->links, to, data, size < 8 ? size : 8, data + 8, size < 8 ? 0 : size - 8, NULL, NULL);
+}
+
+/* Waits for room. */
+static inline manta_status end_send(link_end *e, uint64_t to, uint64_t number, size_t size)
+{
     for (double end = test_now_s() + 60; test_now_s() < end;) {
-        manta_status status = link_send(e->links, to, data, size < 8 ? size : 8, data + 8, size < 8 ? 0 : size - 8, NULL, NULL);
+        manta_status status = end_try_send(e, to, number, size);
         if (status != MANTA_ELIMIT) return status;
         sched_yield();
     }

@@ -197,7 +197,7 @@ TEST(hostile)
     EXPECT_EQ(zmq_connect(raw, link_address(a.links, 0)), 0);
     unsigned char good[FRAME_HELLO_HEAD + FRAME_ADDRESS_LIMIT];
     frame_hello hello = {.process = 50, .incarnation = 1, .lowest = 1, .highest = 1};
-    size_t n = frame_put_hello(good, FRAME_HELLO, 1, &hello);
+    size_t n = frame_put_hello(good, &(frame_head){FRAME_HELLO, 0, 1}, &hello);
     for (size_t i = 0; i < n; i++) { /* every cut of a handshake, and every byte of one changed */
         zmq_send(raw, good, i, 0);
         good[i] ^= 0xff;
