@@ -121,7 +121,7 @@ struct links {
     id_table graves; /* by process: its sessions that are over */
     id_table routes; /* connections that others began, by number */
     dial *dials;
-    uint64_t now_ns;
+    uint64_t now_ns, ticked_ns;
     link_counts counts; /* read by others */
 };
 

@@ -46,12 +46,22 @@ bool links_take_dirty(links *l)
     return some;
 }
 
+/* How long this owner itself was kept from running (a full machine, SIGSTOP): others are not to blame for it. */
+static uint64_t own_absence(links *l)
+{
+    uint64_t gap = l->ticked_ns ? l->now_ns - l->ticked_ns : 0;
+    l->ticked_ns = l->now_ns;
+    return gap > 2 * l->heartbeat_ns ? gap - l->heartbeat_ns : 0;
+}
+
 bool links_tick(links *l)
 {
+    uint64_t absence = own_absence(l);
     size_t cursor = 0;
     bool blocked = false;
     for (session *s; (s = id_table_next(&l->sessions, &cursor, NULL));) {
         bool connected = session_is_connected(s);
+        s->heard_ns = s->heard_ns + absence < l->now_ns ? s->heard_ns + absence : l->now_ns;
         if (s->is_blocked && connected) session_pump(s);
         if (connected && ((s->ack_due_ns && l->now_ns >= s->ack_due_ns) || l->now_ns - s->said_ns >= l->heartbeat_ns))
             session_say(s, FRAME_ACK);
