@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "actor/node/groups.h"
 #include "actor/node/node.h"
 #include "actor/node/raylet.h"
 #include "scheduler/os/os_file.h"
@@ -88,7 +89,7 @@ manta_status manta_connect(const char *address, uint64_t timeout_ms, manta_proce
 
 static void say_hello(peer *p)
 {
-    wire_head h = {.kind = WIRE_HELLO};
+    wire_head h = {.kind = WIRE_HELLO, .status = groups_hello()};
     (void)link_send(the_node.links, p->process, &h, sizeof h, the_node.store_name, strlen(the_node.store_name), NULL, NULL);
 }
 
@@ -155,6 +156,7 @@ void on_peer_down(void *context, link_peer who, manta_status status, const char 
         snprintf(p->reason, sizeof p->reason, "%s", reason);
         drop_waiting(p);
         pthread_mutex_unlock(&p->lock);
+        groups_peer_down(who.process);
         proxies_retire(who.process);
         fail_calls(w, p, reason);
         relations_break(w, p, reason);
@@ -174,6 +176,7 @@ void on_peer_room(void *context, link_peer who)
     peer_flush(p);
     pthread_mutex_unlock(&p->lock);
     peer_wake_senders(w, p);
+    groups_peer_room(p);
 }
 
 /* ---- start and stop ---- */
@@ -296,7 +299,11 @@ void node_stop(void)
     if (the_node.links) link_stop(the_node.links, LINGER_MS);
     size_t cursor = 0;
     worker *w = worker_self();
-    for (peer *p; (p = id_table_next(&the_node.peers, &cursor, NULL));) borrowed_return_all(w, p);
+    for (peer *p; (p = id_table_next(&the_node.peers, &cursor, NULL));) {
+        borrowed_return_all(w, p);
+        groups_peer_down(p->process);
+    }
+    groups_start();
 }
 
 static void peer_free(peer *p)

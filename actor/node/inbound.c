@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "actor/node/node.h"
+#include "actor/node/groups.h"
 
 typedef struct inbound { /* a call of a peer, while it runs here */
     wait_node node;
@@ -177,6 +177,15 @@ static message *make_message(const arrival *a, const manta_method *method, manta
     return m;
 }
 
+void inbound_post(worker *w, peer *p, const wire_head *h, uint64_t to, const manta_method *method, const void *data, size_t bytes)
+{
+    arrival a = {w, p, h, data, bytes};
+    manta_error *error = NULL;
+    message *m = make_message(&a, method, &error);
+    if (m) message_post_at_once(w, to, m);
+    else error_free(error);
+}
+
 static void run_call(const arrival *a, const manta_method *method, message *m)
 {
     uint64_t to = a->head->to ? a->head->to : the_node.service;
@@ -335,6 +344,7 @@ static void take_hello(const arrival *a)
     a->peer->has_hello = true;
     pthread_mutex_unlock(&a->peer->lock);
     peer_wake_senders(a->w, a->peer);
+    groups_peer_hello(a->peer, a->head->status);
 }
 
 static const char *dispatch(const arrival *a)
@@ -359,6 +369,10 @@ static const char *dispatch(const arrival *a)
     case WIRE_INTRODUCE: take_introduction(a); return NULL;
     case WIRE_HELLO: take_hello(a); return NULL;
     case WIRE_TAKEN: borrowed_return(a->w, a->peer, h->call); return NULL;
+    case WIRE_JOIN:
+    case WIRE_LEAVE:
+    case WIRE_ASK:
+    case WIRE_PUBLISH: return groups_take(a->w, a->peer, h, a->data, a->bytes);
     default: return "an unknown kind of message";
     }
 }

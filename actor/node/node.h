@@ -126,6 +126,10 @@ enum {
     WIRE_INTRODUCE, /* from: a process; its address */
     WIRE_HELLO,     /* the sender's facts; first message of a link */
     WIRE_TAKEN,     /* call: the number of a message with refs, which has arrived */
+    WIRE_JOIN,      /* from: an actor; status 1: a topic; name, 0, and for a topic: type, 0 */
+    WIRE_LEAVE,     /* as WIRE_JOIN, without a type; name "": all actors leave everything */
+    WIRE_ASK,       /* status 1: a topic; name, 0: who has members of it? */
+    WIRE_PUBLISH,   /* from: the publisher; topic, type, [value] */
     WIRE_KINDS
 };
 typedef struct wire_head {
@@ -143,6 +147,7 @@ bool pack_end(manta_writer *w, manta_status *out_status);
 /* Sends head and bytes. may_wait: until there is room, else it is kept for later. MANTA_EUNKNOWN: the peer is down. MANTA_ELIMIT: too much is kept. */
 void peer_flush(peer *p); /* under its lock: what was kept */
 manta_status peer_send(peer *p, const wire_head *h, const void *data, size_t bytes, bool may_wait);
+void peer_introduce(peer *to, uint64_t process); /* its address, once */
 void pack_error(manta_writer *w, const manta_error *error);
 manta_error *unpack_error(const void *data, size_t bytes, manta_status status);
 
@@ -155,6 +160,8 @@ void borrowed_return_all(worker *w, peer *p);
 
 /* ---- inbound.c ---- */
 void on_peer_message(void *context, link_peer from, const link_message *m);
+/* A one-way message for an actor here out of bytes; those that do not unpack are dropped. */
+void inbound_post(worker *w, peer *p, const wire_head *h, uint64_t to, const manta_method *method, const void *data, size_t bytes);
 void serve_cancel_all(worker *w, peer *p); /* nobody waits for these any more */
 
 /* ---- relations.c ---- */

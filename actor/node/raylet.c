@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "actor/node/groups.h"
 #include "actor/node/node.h"
 #include "scheduler/os/os_file.h"
 
@@ -325,6 +326,7 @@ manta_status raylet_start(const raylet_options *o, manta_actor *out)
     int error = os_directory_make(o->directory);
     if (error) return error_set(MANTA_EIO, "%s: %s", o->directory, strerror(error));
     starting = o;
+    groups_off();
     MantaRaylet_ref me = MantaRaylet_spawn();
     manta_status status = me.actor.id ? children_start(me.actor) : manta_last_error()->status;
     if (!status && o->head) status = join_head(o, me.actor);

@@ -59,7 +59,7 @@ void pack_note_process(uint64_t process)
     else manta_writer_fail(&k->writer, MANTA_ETOOLONG); /* handles from more processes than this in one message */
 }
 
-static void introduce(peer *to, uint64_t process)
+void peer_introduce(peer *to, uint64_t process)
 {
     peer *who = peer_get(process, false);
     if (!who || !who->address[0]) return;
@@ -78,7 +78,7 @@ bool pack_end(manta_writer *w, manta_status *out_status)
     k->target = NULL;
     *out_status = w->status;
     if (w->status) return false;
-    for (int i = 0; i < k->n_noted; i++) introduce(p, k->noted[i]);
+    for (int i = 0; i < k->n_noted; i++) peer_introduce(p, k->noted[i]);
     return true;
 }
 

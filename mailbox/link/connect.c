@@ -215,6 +215,16 @@ static void end_theirs(links *l, dial *d, const frame_hello *h)
     dial_broken(l, d, "it was in a link that is over here");
 }
 
+/* We have begun two. The other side uses the one whose HELLO came last, so the one that stays says it again, and nothing else until it is welcome. */
+static void end_second(links *l, dial *d, session *s)
+{
+    dial *stays = s->dial;
+    dial_end(l, d, MANTA_OK, "");
+    if (!stays->is_welcome) return;
+    stays->is_welcome = false;
+    dial_connected(l, stays);
+}
+
 static void welcomed(links *l, dial *d, session *s, const frame_head *head, bool is_new)
 {
     if (s->route) id_table_remove(&l->routes, s->route);
@@ -246,8 +256,8 @@ static void take_welcome(links *l, dial *d, zmq_msg_t *m, const frame_head *head
     session *s = admit_called(l, &h, head->sequence, &is_new, &why);
     if (!s && why.status == MANTA_EDEAD && !old) end_theirs(l, d, &h);
     else if (!s) dial_end(l, d, why.status, why.text);
-    else if ((s->dial && s->dial != d) || (s->route && !old && !mine_stays(l, &h)))
-        dial_end(l, d, MANTA_OK, ""); /* there is another one already */
+    else if (s->dial && s->dial != d) end_second(l, d, s);
+    else if (s->route && !old && !mine_stays(l, &h)) dial_end(l, d, MANTA_OK, ""); /* theirs stays */
     else welcomed(l, d, s, head, is_new);
 }
 
