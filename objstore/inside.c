@@ -145,3 +145,14 @@ void inside_recount(store *s)
     for (uint64_t i = 0; i < high; i++) store_seq(&s->slots[i].inside, 0);
     for (uint64_t i = 0; i < high; i++) count_again(s, &s->slots[i], NULL);
 }
+
+uint32_t store_inside(store *s, store_id id, store_id *out, uint32_t capacity)
+{
+    slot *x = slot_of(s, id);
+    if (!x || load_seq(&x->offset) == NO_OFFSET) return 0;
+    ref_list r = refs_of(s, x);
+    uint32_t n = (uint32_t)(r.count < capacity ? r.count : capacity);
+    if (n) memcpy(out, r.ids, n * sizeof *out);
+    base_free(r.memory);
+    return (uint32_t)r.count;
+}

@@ -39,7 +39,7 @@ typedef struct slot {
     _Atomic uint8_t flags;   /* SLOT_* */
     _Atomic uint8_t touched; /* since the clock's hand passed */
     uint8_t owner;           /* that made it */
-    uint8_t unused;
+    _Atomic uint8_t status;  /* SLOT_FAILED without bytes: why */
     _Atomic uint64_t offset; /* in the arena; NO_OFFSET: none */
     uint64_t size_bytes;
     uint32_t file_id; /* 0: no copy on disk */

@@ -177,6 +177,7 @@ static manta_status slot_fill(store *s, uint64_t size_bytes, store_state state, 
     x->site = s->call_sites && site_of_thread ? site_row(s, site_of_thread) : 0;
     store_relaxed(&x->offset, NO_OFFSET);
     store_relaxed(&x->flags, 0);
+    store_relaxed(&x->status, 0);
     store_relaxed(&x->touched, 1);
     local_begin(s, x, state == STORE_CREATING);
     slot_set_state(s, x, state);
@@ -313,6 +314,64 @@ manta_status store_fulfil(
     return status;
 }
 
+manta_status store_fail(store *s, store_id id, manta_status why)
+{
+    slot *x = slot_of(s, id);
+    if (!x || local_retain(s, x, id.word[1])) return gone(id);
+    manta_status status = begin_fulfil(s, x, 0);
+    if (!status) {
+        store_relaxed(&x->status, (uint8_t)why);
+        flags_set(x, SLOT_FAILED);
+        slot_set_state(s, x, STORE_SEALED);
+    }
+    (void)local_release(s, x, id.word[1]);
+    return status;
+}
+
+manta_status store_prepare(store *s, store_id id, uint64_t size_bytes, uint32_t n_refs, void **out_data)
+{
+    slot *x = slot_of(s, id);
+    uint64_t bytes = size_bytes + trailer_bytes(size_bytes, n_refs);
+    if (!x) return gone(id);
+    if (n_refs > STORE_REFS_LIMIT || size_bytes > UINT64_MAX / 2)
+        return store_fail_(MANTA_EINVAL, "store_prepare: %llu bytes with %u refs", (unsigned long long)size_bytes, n_refs);
+    manta_status status = begin_fulfil(s, x, bytes);
+    if (status) return status;
+    (void)local_pin(s, x); /* as store_create does, for store_seal */
+    x->size_bytes = size_bytes;
+    if (bytes) arena_populate(s, load_relaxed(&x->offset), bytes);
+    if (n_refs) inside_announce(s, x, n_refs);
+    *out_data = bytes ? s->writable + load_relaxed(&x->offset) : (unsigned char *)(uintptr_t)no_bytes;
+    spill_check(s);
+    return MANTA_OK;
+}
+
+/* As the reaper would do it for a dead process; so one that dies in the middle is no other case. */
+manta_status store_unprepare(store *s, store_id id)
+{
+    manta_status status;
+    slot *x = own_creating(s, id, &status);
+    if (!x || (status = slot_free_room(s, x))) return status;
+    store_seq(&x->offset, NO_OFFSET);
+    flags_clear(x, SLOT_REFS | SLOT_CELL);
+    x->size_bytes = 0;
+    local_unpin(s, x);
+    slot_set_state(s, x, STORE_PENDING);
+    atomic_fetch_or_explicit(&x->state, SLOT_WAITED, memory_order_seq_cst); /* who waited before waits on */
+    room_freed(s);
+    return MANTA_OK;
+}
+
+manta_status store_pin_own(store *s, store_id id)
+{
+    manta_status status;
+    slot *x = own_creating(s, id, &status);
+    if (!x) return status;
+    if (local_retain(s, x, id.word[1])) return gone(id);
+    (void)local_pin(s, x);
+    return MANTA_OK;
+}
+
 /* ---- reading ---- */
 
 static manta_status not_sealed(store *s, slot *x, store_id id, bool *again)
@@ -331,6 +390,7 @@ static void view_of(store *s, slot *x, store_view *out)
     uint64_t offset = load_acquire(&x->offset);
     out->data = x->size_bytes && offset != NO_OFFSET ? s->readable + offset : no_bytes;
     out->size_bytes = x->size_bytes;
+    out->status = (manta_status)load_relaxed(&x->status);
     if (!load_relaxed(&x->touched)) store_relaxed(&x->touched, 1);
 }
 
@@ -411,3 +471,11 @@ manta_status store_drop(store *s, store_id id)
                ? MANTA_OK
                : store_fail_(MANTA_ESTALE, "the object is gone, or this process holds no reference of it");
 }
+
+bool store_is_last(store *s, store_id id)
+{
+    slot *x = slot_of(s, id);
+    return x && load_seq(&s->local[slot_index(s, x)].refs) == 1 && load_seq(&x->holders) == s->bit && !load_seq(&x->inside);
+}
+
+bool store_knows(store *s, store_id id) { return id.word[0] >> 32 == s->control->salt; }

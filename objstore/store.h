@@ -80,11 +80,20 @@ manta_status store_promise(store *s, store_id *out);
 manta_status store_fulfil(
     store *s, store_id id, const void *data, uint64_t size_bytes, const store_id *refs, uint32_t n_refs, bool is_error);
 
+/* The same without room for a text: store_pin answers MANTA_EFAILED with no bytes, and store_view has the status (1 to 255). */
+manta_status store_fail(store *s, store_id id, manta_status why);
+/* Ends a promise in place: it gets room as store_create gives it, and then is the caller's to fill until store_seal, or until store_unprepare makes it a promise again. The caller holds it. */
+manta_status store_prepare(store *s, store_id id, uint64_t size_bytes, uint32_t n_refs, void **out_data);
+manta_status store_unprepare(store *s, store_id id);
+/* A pin of an object that this process is filling: its bytes stay where they are, also when it is sealed meanwhile, until store_unpin. */
+manta_status store_pin_own(store *s, store_id id);
+
 /* ---- reading ---- */
 
 typedef struct store_view {
     const void *data;
     uint64_t size_bytes;
+    manta_status status; /* of store_fail */
 } store_view;
 
 /* MANTA_OK: a view until store_unpin. MANTA_EFAILED: the same, of a failed promise's bytes. MANTA_ENOTREADY (pending or creating), MANTA_ESTALE (gone), MANTA_EIO (its spilled bytes
@@ -104,6 +113,10 @@ void store_unwatch_all(store *s);                         /* afterwards no `done
 /* ---- references ---- */
 manta_status store_hold(store *s, store_id id); /* MANTA_ESTALE: gone */
 manta_status store_drop(store *s, store_id id); /* MANTA_ESTALE: this process holds none */
+bool store_is_last(store *s, store_id id);      /* the caller's reference is the only one */
+bool store_knows(store *s, store_id id);        /* the id is one of this store, dead or alive */
+/* The refs that an object names, which the caller has pinned: at most `capacity` of them. How many there are. */
+uint32_t store_inside(store *s, store_id id, store_id *out, uint32_t capacity);
 
 /* ---- looking in ---- */
 

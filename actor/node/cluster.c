@@ -9,6 +9,7 @@
 #include "actor/node/groups.h"
 #include "actor/node/node.h"
 #include "actor/node/raylet.h"
+#include "actor/transfer/transfer.h"
 #include "scheduler/os/os_file.h"
 
 enum { ADDRESSES = 8, JOIN_TIMEOUT_MS = 10000, LINGER_MS = 1000 };
@@ -104,6 +105,7 @@ void on_peer_up(void *context, link_peer who, const char *address, const char *d
     }
     pthread_mutex_lock(&p->lock);
     if (address && *address) snprintf(p->address, sizeof p->address, "%s", address);
+    store_relaxed(&p->has_address, p->address[0] != 0);
     say_hello(p);
     p->state = PEER_UP;
     peer_flush(p);
@@ -163,6 +165,7 @@ void on_peer_down(void *context, link_peer who, manta_status status, const char 
         serve_cancel_all(w, p);
         borrowed_return_all(w, p);
         peer_wake_senders(w, p);
+        transfer_peer_down();
     }
 }
 
@@ -176,6 +179,7 @@ void on_peer_room(void *context, link_peer who)
     peer_flush(p);
     pthread_mutex_unlock(&p->lock);
     peer_wake_senders(w, p);
+    transfer_peer_room();
     groups_peer_room(p);
 }
 
@@ -287,7 +291,8 @@ manta_status node_start(const manta_config *c)
     if (!proxies_start() || !methods_start()) return error_set(MANTA_ENOMEM, "no memory for the tables of other processes");
     name_store(c);
     the_node.is_on = true;
-    manta_status status = (the_node.service = service_start()) ? open_links(c) : manta_last_error()->status;
+    manta_status status = (the_node.service = service_start()) ? transfer_start(c) : manta_last_error()->status;
+    if (!status) status = open_links(c);
     if (!status) status = join(c);
     return status ? status : job_start(c);
 }
@@ -297,6 +302,7 @@ void node_stop(void)
     if (!the_node.is_on) return;
     job_stop();
     if (the_node.links) link_stop(the_node.links, LINGER_MS);
+    transfer_stop();
     size_t cursor = 0;
     worker *w = worker_self();
     for (peer *p; (p = id_table_next(&the_node.peers, &cursor, NULL));) {
@@ -323,6 +329,7 @@ void node_free(void)
     size_t cursor = 0;
     if (!the_node.is_on) return;
     link_free(the_node.links);
+    transfer_free();
     the_node.links = NULL;
     the_node.is_on = false;
     for (peer *p; (p = id_table_next(&the_node.peers, &cursor, NULL));) peer_free(p);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "actor/node/groups.h"
+#include "actor/transfer/transfer.h"
 
 typedef struct inbound { /* a call of a peer, while it runs here */
     wait_node node;
@@ -40,9 +41,7 @@ static void reply_value(peer *p, uint64_t call, const future *f, uint64_t number
     const void *value = f->kind == VALUE_BLOCK ? (const void *)f->large.memory->bytes : f->bytes;
     manta_status status = MANTA_OK;
     if (holds_refs(f) && !number) {
-        reply_error(p, call,
-            error_new(MANTA_EUNSUPPORTED, NULL, "%s.%s: objects can only be passed to processes with the same object store",
-                f->method->owner, f->method->name));
+        reply_error(p, call, error_new(MANTA_ENOMEM, NULL, "%s.%s: no memory to keep the objects", f->method->owner, f->method->name));
         return;
     }
     manta_writer *w = pack_begin(p);
@@ -77,7 +76,7 @@ static void answered(worker *w, wait_node *node)
     pthread_mutex_lock(&p->lock);
     bool wanted = id_table_remove(&p->serving, in->call) != NULL && p->state == PEER_UP;
     pthread_mutex_unlock(&p->lock);
-    uint64_t number = wanted && !in->is_watch && holds_refs(f) && p->shares_store ? borrow(p, NULL, f) : 0;
+    uint64_t number = wanted && !in->is_watch && holds_refs(f) ? borrow(p, NULL, f) : 0;
     if (wanted && in->is_watch) reply_watch(p, in->call, f);
     else if (wanted && f->kind == VALUE_ERROR) reply_error(p, in->call, error_copy(f->error));
     else if (wanted) reply_value(p, in->call, f, number);
@@ -129,13 +128,8 @@ typedef struct arrival {
     const wire_head *head;
     const void *data;
     size_t bytes;
+    link_frame *frame;
 } arrival;
-
-static void taken(const arrival *a)
-{
-    wire_head h = {.kind = WIRE_TAKEN, .call = a->head->borrow};
-    if (h.call) (void)peer_send(a->peer, &h, NULL, 0, false);
-}
 
 /* Where a struct is unpacked: most are small. */
 typedef struct unpacked {
@@ -206,12 +200,13 @@ static void begin_call(const arrival *a, const manta_method *method, manta_error
 {
     const wire_head *h = a->head;
     message *m = NULL;
+    arrival_begin(a->peer);
     if (method && (m = make_message(a, method, &error)) && h->call && !(m->reply = serve(a->w, a->peer, h->call, method))) {
         error = error_new(MANTA_ENOMEM, NULL, "%s.%s: no memory", method->owner, method->name);
         message_discard(a->w, m);
         m = NULL;
     }
-    taken(a);
+    arrival_end(a->w, a->head->borrow);
     if (m) run_call(a, method, m);
     else reply_error(a->peer, h->call, error);
 }
@@ -269,6 +264,7 @@ static void take_reply(const arrival *a)
     future *f = call_take(a->peer, a->head->call);
     const manta_layout *layout = f && f->method ? &f->method->result : NULL;
     manta_error *error = NULL;
+    arrival_begin(a->peer);
     if (f && a->head->status) future_fail(a->w, f, unpack_error(a->data, a->bytes, (manta_status)a->head->status));
     else if (f && f->packed == FUTURE_PACKED) take_raw(a, f);
     else if (f && !f->method) take_exit(a, f);
@@ -280,7 +276,7 @@ static void take_reply(const arrival *a)
         else future_fail(a->w, f, error);
         base_free(u.large);
     }
-    taken(a);
+    arrival_end(a->w, a->head->borrow);
 }
 
 /* ---- signals ---- */
@@ -332,6 +328,7 @@ static void take_introduction(const arrival *a)
     pthread_mutex_lock(&p->lock);
     bool connect = p->state == PEER_CONNECTING && !p->address[0];
     if (connect) snprintf(p->address, sizeof p->address, "%s", address);
+    if (connect) store_relaxed(&p->has_address, true);
     pthread_mutex_unlock(&p->lock);
     if (connect) (void)link_connect(the_node.links, address, p->process);
 }
@@ -341,6 +338,7 @@ static void take_hello(const arrival *a)
     bool same = a->bytes && a->bytes == strlen(the_node.store_name) && memcmp(a->data, the_node.store_name, a->bytes) == 0;
     pthread_mutex_lock(&a->peer->lock);
     a->peer->shares_store = same;
+    a->peer->store_key = a->bytes ? hash_bytes(a->data, a->bytes) | 1 : 0;
     a->peer->has_hello = true;
     pthread_mutex_unlock(&a->peer->lock);
     peer_wake_senders(a->w, a->peer);
@@ -373,7 +371,7 @@ static const char *dispatch(const arrival *a)
     case WIRE_LEAVE:
     case WIRE_ASK:
     case WIRE_PUBLISH: return groups_take(a->w, a->peer, h, a->data, a->bytes);
-    default: return "an unknown kind of message";
+    default: return transfer_message(a->w, a->peer, h, a->data, a->bytes, a->frame);
     }
 }
 
@@ -399,7 +397,7 @@ void on_peer_message(void *context, link_peer from, const link_message *m)
     const char *bad = m->size_bytes < sizeof head ? "a message that is shorter than its head" : NULL;
     if (!bad) {
         memcpy(&head, m->data, sizeof head);
-        arrival a = {w, p, &head, (const unsigned char *)m->data + sizeof head, m->size_bytes - sizeof head};
+        arrival a = {w, p, &head, (const unsigned char *)m->data + sizeof head, m->size_bytes - sizeof head, m->frame};
         p->received++;
         bad = dispatch(&a);
     }

@@ -71,9 +71,13 @@ typedef struct peer {
     uint32_t n_relations, room_relations;
     waiting *first, *last; /* messages until it is up, or has room */
     size_t waiting_bytes;
-    waiting *senders; /* who waits for room, or for its hello */
-    bool has_hello, shares_store;
-    _Atomic uint32_t under_way; /* calls to it */
+    waiting *senders;                           /* who waits for room, or for its hello */
+    bool has_hello, shares_store, is_forgotten; /* is_forgotten: down, and no object is kept for it any more */
+    uint64_t store_key;                         /* the same for processes of one store */
+    _Atomic bool has_address;                   /* others can connect to it */
+    _Atomic uint32_t under_way;                 /* calls to it */
+    _Atomic uint32_t jobs;                      /* of its messages, waiting for the transfer thread */
+    _Atomic uint64_t bulk;                      /* bytes of chunks on the way to it */
     uint64_t sent, received;
 } peer;
 
@@ -130,6 +134,15 @@ enum {
     WIRE_LEAVE,     /* as WIRE_JOIN, without a type; name "": all actors leave everything */
     WIRE_ASK,       /* status 1: a topic; name, 0: who has members of it? */
     WIRE_PUBLISH,   /* from: the publisher; topic, type, [value] */
+    WIRE_HOLD,      /* call: my number for it, status 1: answer; an id: keep that object for me. actor/transfer has these */
+    WIRE_HELD,      /* call, status: the answer */
+    WIRE_RELEASE,   /* call: not any more; status 1: I have a copy */
+    WIRE_GONE,      /* call: I have none any more */
+    WIRE_LOCATE,    /* call: I need it */
+    WIRE_OBJECT,    /* call, status: its bytes, its size, where to get it, or why there is none */
+    WIRE_FETCH,     /* call: chunks of an object */
+    WIRE_CHUNK,     /* call, method: which one; its bytes */
+    WIRE_REFUSED,   /* call, status: no chunks */
     WIRE_KINDS
 };
 typedef struct wire_head {
@@ -140,9 +153,11 @@ typedef struct wire_head {
 } wire_head;
 _Static_assert(sizeof(wire_head) == 48, "layout on the wire");
 
+peer *pack_target(const manta_writer *w); /* the peer that this writer packs for; NULL: none */
 /* This thread's writer, empty; packs for that peer until pack_end, which returns false when a value could not be packed (*out_status). NULL: no memory. */
 manta_writer *pack_begin(peer *p);
-void pack_note_process(uint64_t process); /* a handle of that process is being packed */
+void peer_introduce(peer *to, uint64_t process); /* tells it that process's address, once */
+void pack_note_process(uint64_t process);        /* a handle of that process is being packed */
 bool pack_end(manta_writer *w, manta_status *out_status);
 /* Sends head and bytes. may_wait: until there is room, else it is kept for later. MANTA_EUNKNOWN: the peer is down. MANTA_ELIMIT: too much is kept. */
 void peer_flush(peer *p); /* under its lock: what was kept */

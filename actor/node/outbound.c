@@ -120,14 +120,8 @@ static manta_status refused(worker *w, peer *p, message *m, uint64_t call, manta
 
 static bool has_hello(const peer *p) { return p->has_hello || p->state == PEER_DOWN; }
 
-/* Whether objects can be passed: known when the peer has said which store it has. */
-static bool may_pass_refs(peer *p, bool may_wait)
-{
-    if (may_wait && !peer_wait(p, has_hello, "a process's hello")) return false;
-    return p->shares_store;
-}
-
-static const char *const no_store = "objects can only be passed to processes with the same object store (manta_config.store)";
+/* How refs are named depends on the store that the peer has said it has; who cannot wait for that names them as for another one, which is right in any case. */
+static bool knows_names(peer *p, bool may_wait) { return !may_wait || peer_wait(p, has_hello, "a process's hello"); }
 
 static manta_status send_call(worker *w, proxy to, message *m, uint8_t kind, bool may_wait)
 {
@@ -135,7 +129,7 @@ static manta_status send_call(worker *w, proxy to, message *m, uint8_t kind, boo
     peer *p = to.peer;
     bool refs = method->arguments.refs != NULL;
     manta_status status = MANTA_OK;
-    if (refs && !may_pass_refs(p, may_wait)) return refused(worker_self(), p, m, 0, MANTA_EUNSUPPORTED, no_store);
+    if (refs && !knows_names(p, may_wait)) return refused(worker_self(), p, m, 0, MANTA_ECANCELLED, NULL);
     manta_writer *out = pack_begin(p);
     w = worker_self();
     if (!out) return refused(w, p, m, 0, MANTA_ENOMEM, NULL);

@@ -71,6 +71,12 @@ void peer_introduce(peer *to, uint64_t process)
     (void)peer_send(to, &h, who->address, strlen(who->address), false);
 }
 
+peer *pack_target(const manta_writer *w)
+{
+    const packer *k = packer_self();
+    return k && w == &k->writer ? k->target : NULL;
+}
+
 bool pack_end(manta_writer *w, manta_status *out_status)
 {
     packer *k = packer_self();

@@ -383,10 +383,85 @@ static void table_usage(size_t *out_objects, uint64_t *out_bytes)
     *out_bytes = load_relaxed(&table.bytes);
 }
 
+/* ---- objects that come from elsewhere ---- */
+
+static manta_status table_prepare(manta_ref ref, size_t size_bytes, uint32_t n_inside, bool may_wait, void **out_data)
+{
+    shard *s = shard_of(ref);
+    (void)n_inside, (void)may_wait;
+    pthread_mutex_lock(&s->lock);
+    object *o = find(s, ref);
+    manta_status status = o && o->state == OBJECT_PENDING ? take_room(o, size_bytes) : MANTA_ESTALE;
+    if (!status) {
+        o->state = OBJECT_FILLING;
+        *out_data = o->bytes;
+    }
+    pthread_mutex_unlock(&s->lock);
+    return status ? cannot_put(status, size_bytes) : MANTA_OK;
+}
+
+static manta_status table_finish(worker *w, manta_ref ref, object_refs inside)
+{
+    manta_ref *refs = inside.count ? base_alloc(inside.count * sizeof *refs) : NULL;
+    manta_status status = inside.count && !refs ? MANTA_ENOMEM : count_inside(w, inside);
+    if (status) {
+        base_free(refs);
+        return cannot_put(status, inside.count * sizeof *refs);
+    }
+    if (inside.count) memcpy(refs, inside.items, inside.count * sizeof *refs);
+    shard *s = shard_of(ref);
+    pthread_mutex_lock(&s->lock);
+    object *o = find(s, ref);
+    o->inside = refs;
+    o->n_inside = inside.count;
+    o->state = OBJECT_READY;
+    wake_subscribers(w, o);
+    pthread_mutex_unlock(&s->lock);
+    return MANTA_OK;
+}
+
+static void table_unprepare(manta_ref ref)
+{
+    shard *s = shard_of(ref);
+    pthread_mutex_lock(&s->lock);
+    object *o = find(s, ref);
+    atomic_fetch_sub_explicit(&table.bytes, o->size, memory_order_relaxed);
+    base_free(o->bytes);
+    o->bytes = NULL;
+    o->size = 0;
+    o->state = OBJECT_PENDING;
+    pthread_mutex_unlock(&s->lock);
+}
+
+static bool table_pin_filling(manta_ref ref) { return table_count(NULL, ref, 1, false) == MANTA_OK; }
+
+static bool table_is_last(manta_ref ref)
+{
+    shard *s = shard_of(ref);
+    pthread_mutex_lock(&s->lock);
+    const object *o = find(s, ref);
+    bool last = o && o->counts == 1;
+    pthread_mutex_unlock(&s->lock);
+    return last;
+}
+
+static bool table_knows(manta_ref ref) { return ref.id[0] == table.salt; }
+
+static uint32_t table_inside(manta_ref ref, manta_ref *out, uint32_t capacity)
+{
+    shard *s = shard_of(ref);
+    pthread_mutex_lock(&s->lock);
+    const object *o = find(s, ref);
+    uint32_t n = o ? o->n_inside : 0;
+    if (n && capacity) memcpy(out, o->inside, (n < capacity ? n : capacity) * sizeof *out);
+    pthread_mutex_unlock(&s->lock);
+    return n;
+}
+
 static void table_quiet(void) {}
 static void table_unpin(worker *w, manta_ref ref) { (void)table_count(w, ref, -1, false); }
 static bool table_may_wait(manta_ref ref) { return (void)ref, false; }
 
 const object_ops object_local_table = {"local table", table_start, table_quiet, table_stop, table_put, table_promise, table_create,
     table_seal, table_abort, table_complete, table_view, table_unpin, table_may_wait, table_subscribe, table_unsubscribe, table_count,
-    table_usage};
+    table_usage, table_prepare, table_finish, table_unprepare, table_pin_filling, table_is_last, table_knows, table_inside};

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "actor/object/object_ops.h"
+#include "actor/transfer/transfer.h"
 
 struct held_ref {
     struct held_ref *next;
@@ -126,10 +127,18 @@ static void hold_one(manta_ref *ref, manta_object *view, void *context)
     a->status = error_set(MANTA_ENOMEM, "no memory for a ref");
 }
 
+static manta_status get_for(manta_ref ref, uint64_t timeout_ms, need why, manta_object *out_view);
+
 static void resolve_one(manta_ref *ref, manta_object *view, void *context)
 {
     arrival *a = context;
-    if (view && ref->id[0] && !a->status) a->status = manta_object_get(*ref, MANTA_FOREVER, view);
+    if (view && ref->id[0] && !a->status) a->status = get_for(*ref, MANTA_FOREVER, NEED_ARGUMENT, view);
+}
+
+static void want_one(manta_ref *ref, manta_object *view, void *context)
+{
+    (void)context;
+    if (view && ref->id[0]) transfer_need(*ref, NEED_ARGUMENT);
 }
 
 /* First every count, then the waits: a kill in one of them finds all counts in the scope. */
@@ -137,6 +146,7 @@ manta_status refs_arrived(const manta_layout *layout, void *value, activation *a
 {
     arrival a = {act, MANTA_OK};
     layout->refs(value, hold_one, &a);
+    layout->refs(value, want_one, NULL); /* all at once */
     layout->refs(value, resolve_one, &a);
     return a.status;
 }
@@ -196,7 +206,7 @@ manta_status manta_create(size_t size_bytes, manta_ref *out_ref, void **out_data
 
 manta_status manta_seal(manta_ref ref)
 {
-    if (the_objects->seal(worker_self(), ref) == MANTA_OK) return MANTA_OK;
+    if (!transfer_is_replica(ref) && the_objects->seal(worker_self(), ref) == MANTA_OK) return MANTA_OK;
     return error_set(MANTA_ESTALE, "manta_seal: the object is not being filled (any more)");
 }
 
@@ -214,7 +224,8 @@ static void scope_forget(activation *act, manta_ref ref)
 manta_status manta_abort(manta_ref ref)
 {
     activation *act = activation_self();
-    if (the_objects->abort(worker_self(), ref)) return error_set(MANTA_ESTALE, "manta_abort: the object is not being filled (any more)");
+    if (transfer_is_replica(ref) || the_objects->abort(worker_self(), ref))
+        return error_set(MANTA_ESTALE, "manta_abort: the object is not being filled (any more)");
     if (act) scope_forget(act, ref);
     return MANTA_OK;
 }
@@ -250,10 +261,12 @@ static manta_status look(manta_ref ref, manta_object *out_view, manta_error **ou
     return status;
 }
 
-static manta_status get_pinned(manta_ref ref, uint64_t timeout_ms, manta_object *out_view)
+static manta_status get_pinned(manta_ref given, uint64_t timeout_ms, need why, manta_object *out_view)
 {
     manta_error *error = NULL;
+    manta_ref ref = transfer_here(given);
     manta_status status = look(ref, out_view, &error);
+    if (status == MANTA_ENOTREADY) transfer_need(ref, why);
     if (status == MANTA_ENOTREADY && !(status = wait_ready(ref, deadline_of(timeout_ms)))) status = look(ref, out_view, &error);
     if (status == MANTA_OK) return MANTA_OK;
     if (status == MANTA_EFAILED && error) return error_set_last(error);
@@ -262,28 +275,56 @@ static manta_status get_pinned(manta_ref ref, uint64_t timeout_ms, manta_object 
         status, "manta_object_get: %s", status == MANTA_ESTALE ? "the object is gone or never was" : manta_status_text(status));
 }
 
-manta_status manta_object_get(manta_ref ref, uint64_t timeout_ms, manta_object *out_view)
+static manta_status get_for(manta_ref ref, uint64_t timeout_ms, need why, manta_object *out_view)
 {
     manta_object view;
     activation *act = in_system("manta_object_get");
-    manta_status status = act ? get_pinned(ref, timeout_ms, &view) : MANTA_ESHUTDOWN;
+    manta_status status = act ? get_pinned(ref, timeout_ms, why, &view) : MANTA_ESHUTDOWN;
     if (status) return status;
-    if (!scope_hold(act, ref, true)) return error_set(MANTA_ENOMEM, "manta_object_get: no memory");
+    if (!scope_hold(act, view.ref, true)) return error_set(MANTA_ENOMEM, "manta_object_get: no memory");
     *out_view = view;
     return MANTA_OK;
+}
+
+manta_status manta_object_get(manta_ref ref, uint64_t timeout_ms, manta_object *out_view)
+{
+    return get_for(ref, timeout_ms, NEED_GET, out_view);
 }
 
 manta_status manta_get_copy(manta_ref ref, uint64_t timeout_ms, void *out, size_t room_bytes, size_t *out_size)
 {
     manta_object view;
-    manta_status status = in_system("manta_get_copy") ? get_pinned(ref, timeout_ms, &view) : MANTA_ESHUTDOWN;
+    manta_status status = in_system("manta_get_copy") ? get_pinned(ref, timeout_ms, NEED_GET, &view) : MANTA_ESHUTDOWN;
     if (status) return status;
     if (view.size <= room_bytes && view.size) memcpy(out, view.data, view.size);
     else if (view.size)
         status = error_set(MANTA_ETOOLONG, "manta_get_copy: the object has %zu bytes, there is room for %zu", view.size, room_bytes);
     if (out_size) *out_size = view.size;
-    the_objects->unpin(worker_self(), ref);
+    the_objects->unpin(worker_self(), view.ref);
     return status;
+}
+
+manta_status manta_object_inside(manta_ref ref, uint64_t timeout_ms, manta_ref *out, size_t capacity, size_t *out_count)
+{
+    manta_object view;
+    manta_status status = in_system("manta_object_inside") ? get_pinned(ref, timeout_ms, NEED_GET, &view) : MANTA_ESHUTDOWN;
+    if (status) return status;
+    *out_count = the_objects->inside(view.ref, out, capacity < UINT32_MAX ? (uint32_t)capacity : UINT32_MAX);
+    the_objects->unpin(worker_self(), view.ref);
+    return MANTA_OK;
+}
+
+manta_status manta_read_object_stats(manta_object_stats *out)
+{
+    size_t objects;
+    if (!in_system("manta_read_object_stats")) return MANTA_ESHUTDOWN;
+    *out = (manta_object_stats){.replicas = load_relaxed(&imports_count),
+        .held = load_relaxed(&exports_held),
+        .bytes_in = load_relaxed(&pulled_bytes),
+        .bytes_out = load_relaxed(&served_bytes)};
+    the_objects->usage(&objects, &out->bytes);
+    out->objects = objects;
+    return MANTA_OK;
 }
 
 bool manta_object_contains(manta_ref ref) { return the_objects->view(ref, NULL, NULL) == MANTA_OK; }
@@ -310,6 +351,7 @@ static manta_status wait_some(const manta_ref *refs, size_t count, size_t missin
     size_t n = 0;
     for (size_t i = 0; i < count && !status; i++) {
         if (the_objects->view(refs[i], NULL, NULL) != MANTA_ENOTREADY) continue;
+        transfer_need(refs[i], NEED_WAIT);
         if (!(events[n] = future_new(w))) status = MANTA_ENOMEM;
         else if ((status = the_objects->subscribe(w, refs[i], events[n]))) future_free(w, events[n]);
         else handles[n] = future_handle(events[n]), n++;

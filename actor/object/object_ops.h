@@ -39,6 +39,16 @@ typedef struct object_ops {
     /* Counts: `by` +1 or -1; explicit counts are those of manta_retain. MANTA_ESTALE: gone, or no explicit count left. */
     manta_status (*count)(worker *w, manta_ref ref, int by, bool is_explicit);
     void (*usage)(size_t *out_objects, uint64_t *out_bytes);
+    /* For objects that come from another process (actor/transfer): a pending object, of which the caller has a count, gets room, is filled by the caller, and is finished with what it names;
+     * or becomes pending again. may_wait: for room. On failure error_set has the reason. */
+    manta_status (*prepare)(manta_ref ref, size_t size_bytes, uint32_t n_inside, bool may_wait, void **out_data);
+    manta_status (*finish)(worker *w, manta_ref ref, object_refs inside);
+    void (*unprepare)(manta_ref ref);
+    bool (*pin_filling)(
+        manta_ref ref);             /* a prepared object's bytes stay where they are until `unpin`, also when it is finished meanwhile */
+    bool (*is_last)(manta_ref ref); /* the caller's count is the only one */
+    bool (*knows)(manta_ref ref);   /* an id of this table, of an object that is there or was */
+    uint32_t (*inside)(manta_ref ref, manta_ref *out, uint32_t capacity); /* what an object names that the caller has pinned; how many */
 } object_ops;
 
 extern const object_ops object_local_table, object_store_table;

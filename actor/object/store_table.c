@@ -160,7 +160,11 @@ static manta_status complete_error(manta_ref ref, manta_error *error)
     pack_text(&w, error->message);
     pack_text(&w, error->class_name);
     pack_text(&w, error->method);
-    manta_status status = store_fulfil(the_store, id_of(ref), w.start, w.status ? 0 : manta_writer_size(&w), NULL, 0, true);
+    manta_status status = w.status ? MANTA_ENOMEM : MANTA_OK;
+    store_no_wait(true); /* who waits for the object shall not wait for room to be told that there is none */
+    if (!status) status = store_fulfil(the_store, id_of(ref), w.start, manta_writer_size(&w), NULL, 0, true);
+    store_no_wait(false);
+    if (status && status != MANTA_ESTALE) status = store_fail(the_store, id_of(ref), error->status);
     manta_writer_fini(&w);
     error_free(error);
     return status;
@@ -171,6 +175,7 @@ static manta_error *unpack_error(const store_view *v)
     manta_reader r;
     int32_t code = MANTA_EFAILED;
     manta_str text[3] = {{NULL, 0}};
+    if (v->status) return error_new(v->status, NULL, "%s (there was no room for more words)", manta_status_text(v->status));
     manta_reader_init(&r, v->data, v->size_bytes);
     manta_unpack_tuple(&r, 4, "an error");
     manta_unpack_int32_t(&r, &code);
@@ -268,5 +273,33 @@ static void table_usage(size_t *out_objects, uint64_t *out_bytes)
     base_free(info);
 }
 
+/* ---- objects that come from elsewhere ---- */
+
+static manta_status table_prepare(manta_ref ref, size_t size_bytes, uint32_t n_inside, bool may_wait, void **out_data)
+{
+    store_no_wait(!may_wait);
+    manta_status status = store_prepare(the_store, id_of(ref), size_bytes, n_inside, out_data);
+    store_no_wait(false);
+    return status ? error_set(status, "%s", store_error()) : MANTA_OK;
+}
+
+static manta_status table_finish(worker *w, manta_ref ref, object_refs inside)
+{
+    (void)w;
+    manta_status status = store_seal(the_store, id_of(ref), (const store_id *)(const void *)inside.items);
+    return status ? error_set(status, "%s", store_error()) : MANTA_OK;
+}
+
+static void table_unprepare(manta_ref ref) { (void)store_unprepare(the_store, id_of(ref)); }
+static bool table_pin_filling(manta_ref ref) { return store_pin_own(the_store, id_of(ref)) == MANTA_OK; }
+static bool table_is_last(manta_ref ref) { return store_is_last(the_store, id_of(ref)); }
+static bool table_knows(manta_ref ref) { return store_knows(the_store, id_of(ref)); }
+
+static uint32_t table_inside(manta_ref ref, manta_ref *out, uint32_t capacity)
+{
+    return store_inside(the_store, id_of(ref), (store_id *)(void *)out, capacity);
+}
+
 const object_ops object_store_table = {"store", table_start, table_quiet, table_stop, table_put, table_promise, table_create, table_seal,
-    table_abort, table_complete, table_view, table_unpin, table_may_wait, table_subscribe, table_unsubscribe, table_count, table_usage};
+    table_abort, table_complete, table_view, table_unpin, table_may_wait, table_subscribe, table_unsubscribe, table_count, table_usage,
+    table_prepare, table_finish, table_unprepare, table_pin_filling, table_is_last, table_knows, table_inside};

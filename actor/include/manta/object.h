@@ -44,6 +44,19 @@ static inline bool manta_contains(manta_ref ref) { return manta_object_contains(
 /* A ref that stands for a call's answer: consumes the future; the object's bytes are the result as MessagePack. It can be passed on before the answer is there. */
 MANTA_EXPORT manta_status manta_future_to_ref(manta_future future, manta_ref *out_ref);
 
+/* The refs that an object was put with (manta_put_with), as refs of this process: at most `capacity` of them. *out_count: how many there are. Waits for the object like manta_object_get, whose errors
+ * it has. The refs live as long as the object; retain those that are to live longer. */
+MANTA_EXPORT manta_status manta_object_inside(manta_ref ref, uint64_t timeout_ms, manta_ref *out, size_t capacity, size_t *out_count);
+
+typedef struct manta_object_stats {
+    uint64_t objects, bytes;      /* in this process's table, or in its store (in memory) */
+    uint64_t replicas;            /* objects here that came from other processes, or may come */
+    uint64_t held;                /* names of objects here that other processes have, as far as they have no copy */
+    uint64_t bytes_in, bytes_out; /* of large objects, from and to other processes, since the start */
+} manta_object_stats;
+/* Each number may be a moment old. A store is walked: takes a millisecond for 50,000 objects. MANTA_ESHUTDOWN. */
+MANTA_EXPORT manta_status manta_read_object_stats(manta_object_stats *out);
+
 /* An argument for a manta_object parameter. */
 static inline manta_object manta_object_of(manta_ref ref)
 {

@@ -106,27 +106,18 @@ static inline void manta_relocate_manta_object(manta_object *v, unsigned char **
 static inline void manta_refs_manta_object(manta_object *v, manta_ref_visitor visit, void *context) { visit(&v->ref, v, context); }
 
 /* Handles on the wire: arrays of unsigned integers. */
-static inline void manta_pack_manta_ref(manta_writer *w, const manta_ref *v)
-{
-    manta_pack_array(w, 2);
-    manta_pack_uint64_t(w, &v->id[0]);
-    manta_pack_uint64_t(w, &v->id[1]);
-}
 #ifdef __cplusplus
 extern "C" {
 #endif
 MANTA_EXPORT void manta_pack_manta_actor(manta_writer *w, const manta_actor *v); /* [process, id] */
 MANTA_EXPORT void manta_unpack_manta_actor(manta_reader *r, manta_actor *v);
+/* [word, word]; in messages to a process with another object store its name, see docs/protocol.md. */
+MANTA_EXPORT void manta_pack_manta_ref(manta_writer *w, const manta_ref *v);
+MANTA_EXPORT void manta_unpack_manta_ref(manta_reader *r, manta_ref *v);
 MANTA_EXPORT void manta_unpack_fields(manta_reader *r, size_t count); /* an array header of exactly `count`, else the reader fails */
 #ifdef __cplusplus
 }
 #endif
-static inline void manta_unpack_manta_ref(manta_reader *r, manta_ref *v)
-{
-    manta_unpack_fields(r, 2);
-    manta_unpack_uint64_t(r, &v->id[0]);
-    manta_unpack_uint64_t(r, &v->id[1]);
-}
 static inline void manta_pack_manta_object(manta_writer *w, const manta_object *v) { manta_pack_manta_ref(w, &v->ref); }
 static inline void manta_unpack_manta_object(manta_reader *r, manta_object *v)
 {

@@ -254,18 +254,6 @@ TEST(objects)
     EXPECT(pair_stop(&p, 0));
 }
 
-/* Without a shared store such a call says why it cannot be. */
-TEST(no_objects)
-{
-    pair p;
-    EXPECT(pair_start(&p, NULL, ipc()));
-    manta_ref ref;
-    int64_t value;
-    EXPECT_EQ(manta_put("x", 1, &ref), MANTA_OK);
-    EXPECT_EQ(manta_get(total_submit_with(MANTA_OPTIONS(.process = p.there), manta_object_of(ref)), &value), MANTA_EUNSUPPORTED);
-    EXPECT(pair_stop(&p, 0));
-}
-
 /* When the other process is killed, every call under way fails with EUNKNOWN, monitors and links fire, and later calls fail. */
 TEST(killed)
 {

@@ -12,6 +12,7 @@ TEST(wire_values_are_fixed)
     EXPECT_EQ(MANTA_EMAILBOXFULL, 11);
     EXPECT_EQ(MANTA_EDECODE, 20);
     EXPECT_EQ(MANTA_EUNSUPPORTED, 29);
+    EXPECT_EQ(MANTA_EOBJECTLOST, 30);
 }
 
 /* Name, text and retry answer of a status come from its own row of the table. */
@@ -38,7 +39,7 @@ TEST(retry_is_for_what_passes)
 /* A value that is no status, as a newer or broken peer may send, has a name and a text and is not retryable. */
 TEST(strange_values_are_answered)
 {
-    static const int strange[] = {-1, 30, 255, 1 << 30};
+    static const int strange[] = {-1, 1000, 255, 1 << 30};
     for (size_t i = 0; i < sizeof strange / sizeof strange[0]; i++) {
         manta_status s = (manta_status)strange[i];
         EXPECT_STR(manta_status_name(s), "MANTA_?");
