@@ -137,6 +137,7 @@ void export_release(worker *w, peer *p, uint64_t number, bool has_copy)
     } else if (h) remove_holder(h);
     pthread_mutex_unlock(&exports.lock);
     if (counts) (void)the_objects->count(w, ref, -1, false);
+    if (counts && has_copy) sweep_wanted();
 }
 
 void export_gone(peer *p, uint64_t number)

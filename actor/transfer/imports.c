@@ -45,6 +45,7 @@ static bool list(import *i)
               id_table_put(&imports.by_local, ref_key(i->local), i) && id_table_put(&imports.by_root, ref_key(i->name.root), i);
     if (!ok) unlist(i);
     store_relaxed(&imports_count, (uint32_t)imports.by_number.count);
+    if (imports.by_number.count == 1) sweep_wanted();
     return ok;
 }
 

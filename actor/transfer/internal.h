@@ -39,6 +39,8 @@ typedef struct job {
 void job_post(job *j);               /* to the transfer thread */
 void job_post_need(uint64_t number); /* no memory: the next sweep sees to it */
 
+void sweep_wanted(void); /* there is something to be swept now and then */
+
 typedef struct blocked { /* work that may wait: on the second thread; then `done` on the transfer thread */
     job job;
     struct blocked *next;

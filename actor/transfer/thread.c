@@ -235,14 +235,14 @@ static void *run(void *argument)
     bool sweeps = false;
     while (w && !load_seq(&all.stop)) {
         uint32_t seen = load_seq(&all.posted);
-        if (run_all(w)) sweeps = true;
+        (void)run_all(w);
         uint64_t now = os_monotonic_ns();
         if (sweeps && now >= sweep_ns) {
             bool replicas = imports_sweep(w), holds = exports_sweep();
             sweeps = replicas || holds;
             sweep_ns = now + (uint64_t)SWEEP_MS * OS_NS_PER_MS;
         }
-        os_futex_wait(&all.posted, seen, sweeps ? sweep_ns > now ? sweep_ns - now : 0 : OS_FOREVER);
+        if (os_futex_wait(&all.posted, seen, sweeps ? sweep_ns > now ? sweep_ns - now : 0 : OS_FOREVER)) sweeps = true;
     }
     return NULL;
 }
@@ -252,6 +252,8 @@ static void *run(void *argument)
 manta_status transfer_start(const manta_config *config)
 {
     pull_limit(config->pull_bytes);
+    store_relaxed(&served_bytes, 0);
+    store_relaxed(&pulled_bytes, 0);
     store_seq(&all.stop, false);
     store_seq(&all.blocked_stop, false);
     if (os_thread_start(&all.thread, "manta-objects", run, NULL))
@@ -297,6 +299,12 @@ void transfer_free(void)
 static void wake(_Atomic bool *flag)
 {
     store_seq(flag, true);
+    add_seq(&all.posted, 1);
+    os_futex_wake(&all.posted, 1);
+}
+
+void sweep_wanted(void)
+{
     add_seq(&all.posted, 1);
     os_futex_wake(&all.posted, 1);
 }

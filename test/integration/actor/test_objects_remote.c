@@ -61,7 +61,42 @@ MANTA_METHOD(Keeper, objects, uint64_t)
     manta_object_stats s;
     return manta_read_object_stats(&s) ? 999 : s.objects;
 }
-MANTA_CLASS(Keeper, keep, kept, drop, size, objects)
+MANTA_METHOD_DECLARE(Keeper, pass, void, (manta_actor, to))
+/* Bytes of the leaves of a tree of three; their refs taken from the bytes, or asked for. */
+MANTA_METHOD(Keeper, leaves, uint64_t, (bool, from_bytes))
+{
+    manta_ref middle, leaf[3];
+    size_t n;
+    manta_object o;
+    uint64_t total = 0;
+    manta_status status = manta_object_inside(self->ref, MANTA_FOREVER, &middle, 1, &n);
+    if (from_bytes && !status && !(status = manta_object_get(self->ref, MANTA_FOREVER, &o))) memcpy(&middle, o.data, sizeof middle);
+    if (!status) status = manta_object_inside(middle, MANTA_FOREVER, leaf, 3, &n);
+    if (from_bytes && !status && !(status = manta_object_get(middle, MANTA_FOREVER, &o))) memcpy(leaf, o.data, sizeof leaf);
+    for (uint64_t i = 0; i < 3 && !status; i++) {
+        if ((status = manta_object_get(leaf[i], MANTA_FOREVER, &o))) break;
+        if (is_filled(o.data, o.size, i)) total += o.size;
+    }
+    if (status) manta_fail(status, "%s", manta_last_error()->message);
+    return total;
+}
+MANTA_CLASS(Keeper, keep, kept, drop, size, objects, pass, leaves)
+MANTA_METHOD_DEFINE(Keeper, pass, void, (manta_actor, to))
+{
+    if (manta_join(Keeper_keep(Keeper_ref_of(to), self->ref))) manta_fail(MANTA_EFAILED, "%s", manta_last_error()->message);
+}
+
+MANTA_ACTOR(Slow, bool goes;)
+MANTA_METHOD(Slow, go, void) { self->goes = true; }
+MANTA_METHOD(Slow, answer, manta_str, (bool, fails))
+{
+    while (!self->goes) (void)manta_sleep(1);
+    self->goes = false;
+    if (fails) manta_fail(MANTA_ELIMIT, "not to be had");
+    return manta_str_of("abc");
+}
+MANTA_CLASS_WITH(Slow, (.concurrency = 4), go, answer)
+MANTA_TASK(packed_size, uint64_t, (manta_object, o)) { return o.size; }
 
 /* argument: the store or "-", the address, room for objects. Serves until the parent closes the socket or kills it. */
 CHILD(server)
@@ -185,3 +220,136 @@ TEST(sizes_ipc) { all_sizes((setup){.stores = false}); }
 TEST(sizes_tcp) { all_sizes((setup){.tcp = true}); }
 TEST(sizes_ipc_stores) { all_sizes((setup){.stores = true}); }
 TEST(sizes_tcp_stores) { all_sizes((setup){.tcp = true, .stores = true}); }
+
+static bool put_filled(size_t size, uint64_t seed, manta_ref *out)
+{
+    void *data;
+    if (manta_create(size, out, &data)) return false;
+    fill(data, size, seed);
+    return manta_seal(*out) == MANTA_OK;
+}
+
+static bool has_filled(manta_ref ref, size_t size, uint64_t seed)
+{
+    manta_object o;
+    manta_status status = manta_object_get(ref, 60000, &o);
+    if (status) fprintf(stderr, "get: %s\n", manta_last_error()->message);
+    return status == MANTA_OK && o.size == size && is_filled(o.data, o.size, seed);
+}
+
+/* ---- refs that are only passed on ---- */
+
+static uint64_t bytes_out(void)
+{
+    manta_object_stats s;
+    return manta_read_object_stats(&s) ? 0 : s.bytes_out;
+}
+
+static uint64_t held_here(void)
+{
+    manta_object_stats s;
+    return manta_read_object_stats(&s) ? 999 : s.held;
+}
+
+static void pass_on(bool stores)
+{
+    group g;
+    manta_ref ref;
+    EXPECT(group_start(&g, (setup){.count = 2, .stores = stores}));
+    EXPECT(put_filled(3000000, 5, &ref));
+    EXPECT_EQ(manta_join(Keeper_keep(g.keeper[0], ref)), MANTA_OK);
+    EXPECT_EQ(manta_release(ref), MANTA_OK); /* the keeper's hold keeps it */
+    EXPECT_EQ(held_here(), 1);
+    EXPECT_EQ(bytes_out(), 0);
+    EXPECT_EQ(manta_join(Keeper_pass(g.keeper[0], g.keeper[1].actor)), MANTA_OK);
+    EXPECT_EQ(manta_await(Keeper_size(g.keeper[1])), 3000000);
+    EXPECT_EQ(bytes_out(), 3000000);
+    EXPECT_EQ(manta_join(Keeper_drop(g.keeper[1])), MANTA_OK);
+    manta_ref back = manta_await(Keeper_kept(g.keeper[0]));
+    EXPECT(has_filled(back, 3000000, 5)); /* it is the object itself */
+    EXPECT_EQ(bytes_out(), 3000000);
+    EXPECT_EQ(manta_join(Keeper_drop(g.keeper[0])), MANTA_OK);
+    EXPECT(WAIT_FOR(held_here() == 0, 20));
+    EXPECT(group_stop(&g, -1));
+}
+
+/* A ref that goes through a process costs it nothing: its bytes go from where they are to who needs them, and one that comes home is the object itself. */
+TEST(passed_on_tables) { pass_on(false); }
+TEST(passed_on_stores) { pass_on(true); }
+
+static void drop_unpulled(bool stores)
+{
+    group g;
+    EXPECT(group_start(&g, (setup){.count = 1, .stores = stores}));
+    for (int i = 0; i < 20; i++) {
+        manta_ref ref;
+        EXPECT(put_filled(100000, 5, &ref));
+        EXPECT_EQ(manta_join(Keeper_keep(g.keeper[0], ref)), MANTA_OK);
+        EXPECT_EQ(manta_release(ref), MANTA_OK);
+        EXPECT_EQ(objects_here(), 1);
+        EXPECT_EQ(manta_join(Keeper_drop(g.keeper[0])), MANTA_OK);
+        EXPECT(WAIT_FOR(objects_here() == 0 && held_here() == 0, 20));
+    }
+    EXPECT_EQ(bytes_out(), 0);
+    EXPECT(group_stop(&g, -1));
+}
+
+/* A replica that is dropped before anybody needed it lets go of the object, which then is freed. */
+TEST(dropped_tables) { drop_unpulled(false); }
+TEST(dropped_stores) { drop_unpulled(true); }
+
+/* ---- refs inside ---- */
+
+static void nested(bool stores)
+{
+    group g;
+    manta_ref leaf[3], middle, top;
+    EXPECT(group_start(&g, (setup){.count = 2, .stores = stores}));
+    EXPECT_EQ(manta_scope_begin(), MANTA_OK);
+    for (int i = 0; i < 3; i++) EXPECT(put_filled(50000 + 300000 * (size_t)i, (uint64_t)i, &leaf[i]));
+    EXPECT_EQ(manta_put_with(leaf, sizeof leaf, leaf, 3, &middle), MANTA_OK);
+    EXPECT_EQ(manta_put_with(&middle, sizeof middle, &middle, 1, &top), MANTA_OK);
+    EXPECT_EQ(manta_join(Keeper_keep(g.keeper[0], top)), MANTA_OK);
+    EXPECT_EQ(manta_scope_end(), MANTA_OK); /* from here on only the other one's hold keeps them */
+    EXPECT_EQ(objects_here(), 5);
+    EXPECT_EQ(manta_await(Keeper_size(g.keeper[0])), sizeof middle);
+    EXPECT(WAIT_FOR(objects_here() == 4, 20)); /* it has a copy of the top, whose refs keep the rest */
+    EXPECT_EQ(manta_join(Keeper_pass(g.keeper[0], g.keeper[1].actor)), MANTA_OK);
+    EXPECT_EQ(manta_join(Keeper_drop(g.keeper[0])), MANTA_OK);
+    EXPECT_EQ(manta_await(Keeper_leaves(g.keeper[1], false)), 1050000);
+    EXPECT_EQ(manta_await(Keeper_leaves(g.keeper[1], true)), 1050000);
+    EXPECT_EQ(manta_join(Keeper_drop(g.keeper[1])), MANTA_OK);
+    EXPECT(group_stop(&g, -1));
+}
+
+/* Objects that name objects that name objects: the receiver has them by their refs, whether it asks for them or finds them in the bytes, and they live as long as who names them. */
+TEST(nested_tables) { nested(false); }
+TEST(nested_stores) { nested(true); }
+
+/* ---- promises ---- */
+
+static void promises(bool stores)
+{
+    group g;
+    manta_ref ref;
+    EXPECT(group_start(&g, (setup){.count = 1, .stores = stores}));
+    Slow_ref slow = Slow_spawn();
+    EXPECT_EQ(manta_future_to_ref(Slow_answer(slow, false).future, &ref), MANTA_OK);
+    manta_uint64_t_future size = packed_size_submit_with(MANTA_OPTIONS(.process = g.there[0]), manta_object_of(ref));
+    uint64_t bytes = 0;
+    EXPECT_EQ(manta_get_timeout(size, &bytes, 100), MANTA_ETIMEDOUT);
+    EXPECT_EQ(manta_join(Slow_go(slow)), MANTA_OK);
+    EXPECT_EQ(manta_get_timeout(size, &bytes, 20000), MANTA_OK);
+    EXPECT(bytes == 4);
+    EXPECT_EQ(manta_future_to_ref(Slow_answer(slow, true).future, &ref), MANTA_OK);
+    size = packed_size_submit_with(MANTA_OPTIONS(.process = g.there[0]), manta_object_of(ref));
+    EXPECT_EQ(manta_join(Slow_go(slow)), MANTA_OK);
+    EXPECT_EQ(manta_get_timeout(size, &bytes, 20000), MANTA_ELIMIT);
+    EXPECT(strstr(manta_last_error()->message, "not to be had"));
+    EXPECT_EQ(manta_stop(slow.actor), MANTA_OK);
+    EXPECT(group_stop(&g, -1));
+}
+
+/* A ref of an answer that is not there yet can be passed on: who needs it waits until it is, and gets its error when it fails. */
+TEST(promises_tables) { promises(false); }
+TEST(promises_stores) { promises(true); }
