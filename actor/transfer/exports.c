@@ -1,7 +1,7 @@
 /*
  * Objects here that other processes have names of: a count for each of them until it has a copy of its own, and who has one.
  *
- * Who asks where to get a large object is put into a tree: at most FANOUT take it from here at a time, the next from them while they are still receiving it, so a broadcast costs this process FANOUT copies.
+ * Who asks where to get a large object is put into a tree: FANOUT take it from here, the next from them while they are still receiving it, so a broadcast costs this process FANOUT copies.
  * Complete copies are preferred, several at once. Nobody is put below itself.
  */
 #include "actor/transfer/internal.h"
@@ -16,14 +16,14 @@ typedef struct holder { /* another process */
     uint64_t number;
     holder_state state;
     struct holder *parent; /* whom it takes it from; NULL: from us, or several */
-    bool takes_from_us, is_waiting;
+    bool is_waiting;
     uint32_t children;
 } holder;
 
 typedef struct export_entry { /* an object here */
     manta_ref ref;
     holder *holders;
-    uint32_t children;
+    uint32_t served; /* how often we were named as the source */
 } export_entry;
 
 static struct {
@@ -57,9 +57,7 @@ static export_entry *entry_of(manta_ref ref)
 static void leave_tree(holder *h)
 {
     if (h->parent) h->parent->children--;
-    if (h->takes_from_us) h->entry->children--;
     h->parent = NULL;
-    h->takes_from_us = false;
 }
 
 static void entry_free_if_empty(export_entry *e)
@@ -176,17 +174,17 @@ static bool is_below(const holder *h, const holder *above)
     return h == above;
 }
 
-static bool may_serve(const holder *h, const holder *to, uint64_t avoid)
+static bool may_serve(const holder *h, const holder *to, uint64_t avoid, uint32_t children)
 {
     return h != to && h->state != HOLDER_IDLE && h->peer->process != avoid && h->peer != to->peer && load_relaxed(&h->peer->has_address) &&
-           h->children < FANOUT && !is_below(h, to);
+           h->children < children && !is_below(h, to);
 }
 
-static uint32_t complete_sources(const export_entry *e, const holder *to, uint64_t avoid, object_source *out)
+static uint32_t complete_sources(const export_entry *e, const holder *to, uint64_t avoid, uint32_t children, object_source *out)
 {
     uint32_t n = 0;
     for (const holder *h = e->holders; h && n < SOURCES_LIMIT; h = h->next)
-        if (h->state == HOLDER_HAS && may_serve(h, to, avoid)) out[n++] = (object_source){h->peer->process, 1};
+        if (h->state == HOLDER_HAS && may_serve(h, to, avoid, children)) out[n++] = (object_source){h->peer->process, 1};
     return n;
 }
 
@@ -197,7 +195,7 @@ static holder *best_parent(const export_entry *e, const holder *to, uint64_t avo
     uint32_t least = UINT32_MAX;
     for (holder *h = e->holders; h; h = h->next) {
         uint32_t depth = 0;
-        if (h->state != HOLDER_PULLS || !may_serve(h, to, avoid)) continue;
+        if (h->state != HOLDER_PULLS || !may_serve(h, to, avoid, FANOUT)) continue;
         for (const holder *up = h; up->parent; up = up->parent) depth++;
         if (depth * FANOUT + h->children >= least) continue;
         least = depth * FANOUT + h->children;
@@ -206,24 +204,24 @@ static holder *best_parent(const export_entry *e, const holder *to, uint64_t avo
     return best;
 }
 
+/* Copies that are complete; us, FANOUT times; somebody who receives it; copies with much to do; us. */
 static uint32_t sources(holder *to, uint64_t avoid, object_source *out)
 {
     export_entry *e = to->entry;
     leave_tree(to);
     to->state = HOLDER_PULLS;
-    uint32_t n = complete_sources(e, to, avoid, out);
-    bool has_room = e->children < FANOUT && avoid != the_node.process;
-    holder *parent = n || has_room ? NULL : best_parent(e, to, avoid);
+    bool again = avoid == the_node.process;
+    uint32_t n = complete_sources(e, to, avoid, FANOUT, out);
+    holder *parent = n || (e->served < FANOUT && !again) ? NULL : best_parent(e, to, avoid);
     if (parent) {
         to->parent = parent;
         parent->children++;
         out[n++] = (object_source){parent->peer->process, 0};
-    } else if (!n) {
-        to->takes_from_us = true;
-        e->children++;
-        out[n++] = (object_source){the_node.process, 1};
-    }
-    return n;
+    } else if (!n && (e->served >= FANOUT || again)) n = complete_sources(e, to, avoid, UINT32_MAX, out);
+    if (n) return n;
+    e->served++;
+    *out = (object_source){the_node.process, 1};
+    return 1;
 }
 
 uint32_t export_sources(peer *p, uint64_t number, uint64_t avoid, object_source out[SOURCES_LIMIT])

@@ -39,6 +39,7 @@ typedef struct job {
 void job_post(job *j);               /* to the transfer thread */
 void job_post_need(uint64_t number); /* no memory: the next sweep sees to it */
 
+void keep_warm(void);    /* before chunks come or go */
 void sweep_wanted(void); /* there is something to be swept now and then */
 
 typedef struct blocked { /* work that may wait: on the second thread; then `done` on the transfer thread */

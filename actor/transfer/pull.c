@@ -324,6 +324,7 @@ static void begin(worker *w, pull *p, peer *from, const object_answer *a)
         lose(w, p, status, manta_last_error()->message);
         return;
     }
+    if (p->chunks) keep_warm();
     take_sources(p, a);
     make_room(w, p, a->head.kind == ANSWER_BYTES ? a->bytes : NULL);
 }

@@ -346,6 +346,7 @@ const char *serve_fetch(worker *w, peer *p, const wire_head *h, const void *data
     fetch_payload what;
     const char *wrong = fetch_read(data, bytes, &what);
     if (wrong) return wrong;
+    keep_warm();
     feed *f = feed_new(p, h, &what), none = {.peer = p, .call = h->call};
     if (!f) {
         refuse(&none, MANTA_ELIMIT);

@@ -245,6 +245,12 @@ static uint64_t bytes_out(void)
     return manta_read_object_stats(&s) ? 0 : s.bytes_out;
 }
 
+static uint64_t bytes_in(void)
+{
+    manta_object_stats s;
+    return manta_read_object_stats(&s) ? 0 : s.bytes_in;
+}
+
 static uint64_t held_here(void)
 {
     manta_object_stats s;
@@ -353,3 +359,107 @@ static void promises(bool stores)
 /* A ref of an answer that is not there yet can be passed on: who needs it waits until it is, and gets its error when it fails. */
 TEST(promises_tables) { promises(false); }
 TEST(promises_stores) { promises(true); }
+
+/* ---- broadcast ---- */
+
+static void broadcast(bool stores)
+{
+    enum { BYTES = 8 << 20, RECEIVERS = 5 };
+    group g;
+    manta_ref ref;
+    manta_bool_future f[RECEIVERS];
+    EXPECT(group_start(&g, (setup){.count = RECEIVERS, .stores = stores, .room = 64 << 20, .room_there = 64 << 20}));
+    EXPECT(put_filled(BYTES, 3, &ref));
+    for (int i = 0; i < RECEIVERS; i++) f[i] = check_submit_with(MANTA_OPTIONS(.process = g.there[i]), manta_object_of(ref), BYTES, 3);
+    for (int i = 0; i < RECEIVERS; i++) EXPECT(manta_await(f[i]));
+    EXPECT(bytes_out() <= 2 * BYTES);
+    EXPECT(group_stop(&g, -1));
+}
+
+/* An object that many need leaves its process at most twice: who has it, or a part of it, serves the others. */
+TEST(broadcast_tables) { broadcast(false); }
+TEST(broadcast_stores) { broadcast(true); }
+
+/* ---- failures ---- */
+
+/* When the only process that has an object is killed in the middle of the transfer, who waits for it is told which object and which process. */
+static void origin_killed(bool stores)
+{
+    group g;
+    manta_object o;
+    EXPECT(group_start(&g, (setup){.count = 1, .stores = stores}));
+    manta_ref ref = manta_await(produce_submit_with(MANTA_OPTIONS(.process = g.there[0]), 100 << 20, 9));
+    EXPECT_EQ(manta_object_get(ref, 0, &o), MANTA_ETIMEDOUT); /* it has begun */
+    EXPECT(WAIT_FOR(bytes_in() > 0, 20));
+    kill(g.child[0].pid, SIGKILL);
+    EXPECT_EQ(manta_object_get(ref, 20000, &o), MANTA_EOBJECTLOST);
+    char process[32];
+    snprintf(process, sizeof process, "%016llx", (unsigned long long)g.there[0].id);
+    EXPECT(strstr(manta_last_error()->message, process) && strstr(manta_last_error()->message, "object "));
+    EXPECT(group_stop(&g, 0));
+}
+TEST(origin_killed_tables) { origin_killed(false); }
+TEST(origin_killed_stores) { origin_killed(true); }
+
+/* One that nobody needed yet is lost with its process, too. */
+TEST(origin_killed_before)
+{
+    group g;
+    manta_object o;
+    EXPECT(group_start(&g, (setup){.count = 1}));
+    manta_ref ref = manta_await(produce_submit_with(MANTA_OPTIONS(.process = g.there[0]), 5 << 20, 9));
+    kill(g.child[0].pid, SIGKILL);
+    EXPECT_EQ(manta_object_get(ref, 20000, &o), MANTA_EOBJECTLOST);
+    EXPECT(group_stop(&g, 0));
+}
+
+/* When a receiver that serves others is killed, they go on from somebody else, and the object arrives whole. */
+static void server_killed(bool stores)
+{
+    enum { BYTES = 96 << 20, RECEIVERS = 5 };
+    group g;
+    manta_ref ref;
+    manta_bool_future f[RECEIVERS];
+    EXPECT(group_start(&g, (setup){.count = RECEIVERS, .stores = stores, .room = 128 << 20, .room_there = 128 << 20}));
+    EXPECT(put_filled(BYTES, 3, &ref));
+    for (int i = 0; i < RECEIVERS; i++) f[i] = check_submit_with(MANTA_OPTIONS(.process = g.there[i]), manta_object_of(ref), BYTES, 3);
+    EXPECT(WAIT_FOR(bytes_out() > BYTES / 4, 20));
+    kill(g.child[0].pid, SIGKILL);
+    bool value = true;
+    EXPECT_EQ(manta_get_timeout(f[0], &value, 60000), MANTA_EUNKNOWN);
+    for (int i = 1; i < RECEIVERS; i++) EXPECT(manta_await(f[i]));
+    EXPECT(group_stop(&g, 0));
+}
+TEST(server_killed_tables) { server_killed(false); }
+TEST(server_killed_stores) { server_killed(true); }
+
+/* When the origin is killed and another has a complete copy, that copy is passed on. */
+TEST(copy_survives)
+{
+    group g;
+    EXPECT(group_start(&g, (setup){.count = 2}));
+    manta_ref ref = manta_await(produce_submit_with(MANTA_OPTIONS(.process = g.there[0]), 3 << 20, 9));
+    EXPECT(has_filled(ref, 3 << 20, 9));
+    kill(g.child[0].pid, SIGKILL);
+    EXPECT(manta_await(check_submit_with(MANTA_OPTIONS(.process = g.there[1]), manta_object_of(ref), 3 << 20, 9)));
+    EXPECT(group_stop(&g, 0));
+}
+
+/* A receiver without room says so, in words; the object, the sender and both processes are none the worse. */
+static void no_room(bool stores)
+{
+    group g;
+    manta_ref ref, small;
+    bool value;
+    EXPECT(group_start(&g, (setup){.count = 1, .stores = stores, .room_there = 16 << 20}));
+    EXPECT(put_filled(40 << 20, 1, &ref));
+    EXPECT(manta_get_timeout(check_submit_with(MANTA_OPTIONS(.process = g.there[0]), manta_object_of(ref), 40 << 20, 1), &value, 60000) ==
+           (stores ? MANTA_EINVAL : MANTA_ESTOREFULL));
+    fprintf(stderr, "     (%s)\n", manta_last_error()->message);
+    EXPECT(put_filled(4 << 20, 2, &small));
+    EXPECT(manta_await(check_submit_with(MANTA_OPTIONS(.process = g.there[0]), manta_object_of(small), 4 << 20, 2)));
+    EXPECT(has_filled(ref, 40 << 20, 1));
+    EXPECT(group_stop(&g, -1));
+}
+TEST(no_room_tables) { no_room(false); }
+TEST(no_room_stores) { no_room(true); }

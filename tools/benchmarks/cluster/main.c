@@ -2,6 +2,7 @@
  * Two processes: messages and calls between actors, against plain ZeroMQ (DEALER to ROUTER, one message a frame) and plain sockets, in the same run.
  *
  *     manta_cluster_bench [--messages N] [--round-trips N] [--rounds N] [--json]
+ *     manta_cluster_bench --objects [--rounds N] [--json]                            (objects.c)
  */
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -18,9 +19,11 @@
 
 #include <manta/manta.h>
 
-enum { ROUNDS_MAX = 15, TRIPS_MAX = 100000, PARENT = 50, ADDRESS = 128 };
+#include "tools/benchmarks/cluster/cluster_bench.h"
 
-static double now_s(void)
+enum { TRIPS_MAX = 100000 };
+
+double now_s(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
@@ -90,13 +93,7 @@ static void serve_socket(const char *address)
     _exit(0);
 }
 
-typedef struct other {
-    pid_t pid;
-    int fd;
-    char address[ADDRESS];
-} other;
-
-static other start_other(const char *role, const char *address)
+other start_other(const char *role, const char *address)
 {
     other o = {0};
     int ends[2];
@@ -115,7 +112,7 @@ static other start_other(const char *role, const char *address)
     return o;
 }
 
-static void stop_other(other *o)
+void stop_other(other *o)
 {
     close(o->fd);
     kill(o->pid, SIGKILL);
@@ -132,14 +129,14 @@ typedef struct result {
 static const size_t sizes[3] = {8, 64, 1024};
 static uint64_t messages = 1000000, trips = 5000;
 
-static int by_value(const void *a, const void *b)
+int bench_by_value(const void *a, const void *b)
 {
     return *(const double *)a < *(const double *)b ? -1 : *(const double *)a > *(const double *)b;
 }
 
 static void percentiles(double *times, uint64_t n, result *out)
 {
-    qsort(times, n, sizeof *times, by_value);
+    qsort(times, n, sizeof *times, bench_by_value);
     out->p50_us = times[n / 2] * 1e6;
     out->p99_us = times[n * 99 / 100] * 1e6;
 }
@@ -246,7 +243,7 @@ static double median_of(const result *r, int rounds, size_t offset)
 {
     double values[ROUNDS_MAX];
     for (int i = 0; i < rounds; i++) memcpy(&values[i], (const char *)&r[i] + offset, sizeof(double));
-    qsort(values, (size_t)rounds, sizeof *values, by_value);
+    qsort(values, (size_t)rounds, sizeof *values, bench_by_value);
     return values[rounds / 2];
 }
 
@@ -274,24 +271,31 @@ static void run_transport(const char *transport, int rounds, bool json)
 int main(int argc, char **argv)
 {
     int rounds = 5;
-    bool json = false;
+    bool json = false, objects = false;
     for (int i = 1; i < argc; i++) {
         bool has_value = i + 1 < argc;
         if (strcmp(argv[i], "--role") == 0 && i + 2 < argc) {
             if (strcmp(argv[i + 1], "manta") == 0) serve_manta(argv[i + 2]);
             if (strcmp(argv[i + 1], "zmq") == 0) serve_zmq(argv[i + 2]);
+            if (strcmp(argv[i + 1], "objects") == 0) serve_objects(argv[i + 2]);
+            if (strcmp(argv[i + 1], "stream") == 0) serve_stream(argv[i + 2]);
             serve_socket(argv[i + 2]);
         } else if (strcmp(argv[i], "--json") == 0) json = true;
+        else if (strcmp(argv[i], "--objects") == 0) objects = true;
         else if (strcmp(argv[i], "--messages") == 0 && has_value) messages = strtoull(argv[++i], NULL, 0);
         else if (strcmp(argv[i], "--round-trips") == 0 && has_value) trips = strtoull(argv[++i], NULL, 0);
         else if (strcmp(argv[i], "--rounds") == 0 && has_value) rounds = atoi(argv[++i]);
         else {
-            fprintf(stderr, "usage: manta_cluster_bench [--messages N] [--round-trips N] [--rounds N] [--json]\n");
+            fprintf(stderr, "usage: manta_cluster_bench [--objects] [--messages N] [--round-trips N] [--rounds N] [--json]\n");
             return 2;
         }
     }
     if (rounds < 1 || rounds > ROUNDS_MAX || trips < 100 || trips > TRIPS_MAX || messages < 1000)
         return fprintf(stderr, "a number is out of range\n"), 2;
+    if (objects) {
+        run_objects(rounds, json);
+        return 0;
+    }
     if (!json)
         printf("two processes: one way, messages/s; round trip of 8 bytes, us; medians of %d rounds, interleaved\n     %-8s %12s %12s %12s "
                "%9s %9s\n",
