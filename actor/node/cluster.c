@@ -201,7 +201,7 @@ static bool cut(char *text, const char **out)
 static void name_store(const manta_config *c)
 {
     char path[400], boot[40] = "";
-    bool shared = c->store && strcmp(c->store, "private") != 0 && realpath(c->store, path);
+    bool shared = the_objects == &object_store_table && strcmp(c->store, "private") != 0 && realpath(c->store, path);
     (void)os_boot_id(boot);
     if (shared) snprintf(the_node.store_name, sizeof the_node.store_name, "%s %s", boot, path);
     else the_node.store_name[0] = 0;

@@ -9,9 +9,10 @@
 
 #include "actor/node/node.h"
 #include "actor/node/raylet.h"
+#include "actor/transfer/transfer.h"
 #include "scheduler/os/os_file.h"
 
-enum { FIRST_WORKER_MS = 20000, PICKS = 16 };
+enum { FIRST_WORKER_MS = 20000, PICKS = 16, ARGUMENT_REFS = 16 };
 
 _Atomic uint32_t job_workers;
 static _Atomic(peer *) peers[WORKERS_LIMIT];
@@ -94,18 +95,33 @@ MANTA_CLASS(MantaDriver, read, worker_up, worker_gone, output)
 
 /* ---- placing ---- */
 
-uint64_t job_pick(bool same_store)
+typedef struct wanted { /* objects that are arguments */
+    manta_ref refs[ARGUMENT_REFS];
+    uint32_t count;
+} wanted;
+
+static void want(manta_ref *ref, manta_object *view, void *context)
+{
+    wanted *w = context;
+    if (view && ref->id[0] && w->count < ARGUMENT_REFS) w->refs[w->count++] = *ref;
+}
+
+uint64_t job_pick(const manta_method *method, const void *arguments)
 {
     static _Thread_local uint32_t turn;
-    uint32_t n = load_seq(&job_workers);
+    uint32_t n = load_seq(&job_workers), least = UINT32_MAX;
+    uint64_t most = 0;
     peer *best = NULL;
-    uint32_t least = UINT32_MAX;
+    wanted w = {.count = 0};
+    if (method && method->arguments.refs) method->arguments.refs((void *)(uintptr_t)arguments, want, &w);
     for (uint32_t i = 0; i < n && i < PICKS; i++) {
         peer *p = load_seq(&peers[(turn + i) % n]);
+        uint64_t bytes = p && w.count ? transfer_bytes_at(p, w.refs, w.count) : 0;
         uint32_t busy = p ? load_relaxed(&p->under_way) : UINT32_MAX;
-        if (!p || busy >= least || (same_store && !p->shares_store)) continue;
+        if (!p || bytes < most || (bytes == most && busy >= least)) continue;
         best = p;
         least = busy;
+        most = bytes;
     }
     turn++;
     return best ? best->process : 0;

@@ -57,6 +57,7 @@ manta_status job_start(
     const manta_config *config); /* in node_start: becomes a driver when config->cluster is set, or a worker; error_set says why not */
 void job_stop(void);
 extern _Atomic uint32_t job_workers; /* how many there are; 0: nothing is placed elsewhere */
-uint64_t job_pick(bool same_store);  /* the process that has least to do; 0: this one */
+/* The process that has most bytes of the objects among the arguments, and of those the one that has least to do; 0: this one. method may be NULL. */
+uint64_t job_pick(const manta_method *method, const void *arguments);
 
 #endif

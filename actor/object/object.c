@@ -3,6 +3,7 @@
  *
  * A ref that a handler obtained is a count held by its scope; a ref inside a message or result is a count held by the message, which the receiver's scope takes over.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "actor/object/object_ops.h"
@@ -20,6 +21,9 @@ const object_ops *the_objects = &object_local_table;
 manta_status objects_start(const manta_config *config)
 {
     the_objects = config->store && !config->seed ? &object_store_table : &object_local_table;
+    manta_status status = the_objects->start(config);
+    if (status != MANTA_ELIMIT || !getenv("MANTA_WORKER")) return status;
+    the_objects = &object_local_table; /* one worker more than a store takes processes: its objects travel */
     return the_objects->start(config);
 }
 

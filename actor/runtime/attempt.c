@@ -140,7 +140,7 @@ static bool launch(worker *w, attempt *t, future *f, bool may_wait)
     message *m = make_message(w, t, f);
     if (!m) return false;
     if (!t->to) {
-        uint64_t process = t->process || !load_relaxed(&job_workers) ? t->process : job_pick(t->method->arguments.refs != NULL);
+        uint64_t process = t->process || !load_relaxed(&job_workers) ? t->process : job_pick(t->method, t->arguments);
         if (task_launch(w, m, t->priority, process)) return true;
         message_discard(w, m);
         return false;

@@ -190,7 +190,7 @@ static manta_status make(worker *w, actor *a, manta_class *cls, const manta_opti
 static inline uint64_t place(const manta_class *cls, const manta_options *o)
 {
     if (likely(!load_relaxed(&job_workers)) || activation_self()->actor || (o && o->link)) return 0;
-    return cls->init && cls->init->arguments.refs ? 0 : job_pick(false);
+    return cls->init && cls->init->arguments.refs ? 0 : job_pick(NULL, NULL);
 }
 
 manta_actor manta_spawn_class(const manta_options *options, manta_class *cls, const void *arguments, size_t extra_bytes)

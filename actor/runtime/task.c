@@ -144,10 +144,10 @@ static future *submit_plain(
 }
 
 /* The process that a task goes to; 0: this one. */
-static inline uint64_t place(const manta_options *o, const manta_method *task)
+static inline uint64_t place(const manta_options *o, const manta_method *task, const void *arguments)
 {
     if (o && o->process.id) return o->process.id;
-    return unlikely(load_relaxed(&job_workers)) ? job_pick(task->arguments.refs != NULL) : 0;
+    return unlikely(load_relaxed(&job_workers)) ? job_pick(task, arguments) : 0;
 }
 
 manta_future manta_submit(const manta_options *o, const manta_method *task, const void *arguments, size_t extra_bytes)
@@ -162,7 +162,8 @@ manta_future manta_submit(const manta_options *o, const manta_method *task, cons
     future *f;
     if (unlikely(o && (o->timeout_ms || o->max_retries || o->size > sizeof *o))) {
         if (!(f = attempt_start(w, o, 0, task, arguments, extra_bytes))) return (manta_future){0};
-    } else if (unlikely(!(f = submit_plain(w, task, arguments, extra_bytes, o ? o->priority : MANTA_PRIORITY_NORMAL, place(o, task))))) {
+    } else if (unlikely(!(f = submit_plain(
+                              w, task, arguments, extra_bytes, o ? o->priority : MANTA_PRIORITY_NORMAL, place(o, task, arguments))))) {
         error_set(MANTA_ENOMEM, "%s_submit: no memory or no slot for another task", task->name);
         return (manta_future){0};
     }

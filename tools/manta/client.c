@@ -91,12 +91,23 @@ int command_stop(int argc, char **argv)
     return s.failed || !s.stopped ? 1 : 0;
 }
 
+/* The driver uses the store of the daemon, when that is on this machine. */
+static bool use_store(int pid, const char *address, void *wanted)
+{
+    char path[64];
+    if (strcmp(address, wanted) != 0) return true;
+    node_store_path(pid, path, sizeof path);
+    if (access(path, R_OK | W_OK | X_OK) == 0) setenv("MANTA_STORE", path, 0);
+    return false;
+}
+
 int command_run(int argc, char **argv)
 {
     char address[MANTA_ADDRESS_BYTES];
     int code = take_address("run", &argc, &argv, address, sizeof address);
     if (code) return code;
     if (!argc) return wrong_usage("run wants %s", "a program");
+    daemons_each(use_store, address);
     setenv("MANTA_CLUSTER", address, 1);
     execvp(argv[0], argv);
     fprintf(stderr, "manta run: %s: %s\n", argv[0], strerror(errno));

@@ -26,6 +26,8 @@ static const char usage[] =
     "  --listen ADDRESS   tcp://HOST:PORT or ipc://PATH (tcp://127.0.0.1:0: a free port)\n"
     "  --cores N          workers that a job gets on this node (the usable cores)\n"
     "  --directory DIR    where programs are kept (/tmp/manta-UID/programs)\n"
+    "  --store-bytes N    room of the node's object store in /dev/shm (30 % of the free memory, at most 1 GiB; 0: no store)\n"
+    "  --spill DIR        where objects go that do not fit; none without it\n"
     "  --keys FILE        the cluster's keys, as keygen prints them; also in MANTA_KEYS, for status and run too\n"
     "  --insecure         listens beyond loopback although there are no keys\n"
     "  --foreground       stays in the foreground, ends with SIGINT or SIGTERM\n"

@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 int wrong_usage(const char *format, const char *what); /* prints it; returns 2 */
 int command_start(int argc, char **argv);              /* arguments behind the command; exit codes */
@@ -20,5 +21,10 @@ void daemon_forget(void);
 /* Calls visit for each that lives, the last started first, until it returns false. */
 void daemons_each(bool (*visit)(int pid, const char *address, void *context), void *context);
 bool daemon_last(char *out_address, size_t room);
+
+/* ---- node_store.c: the object store of a daemon ---- */
+void node_store_path(int pid, char *out, size_t room);
+uint64_t node_store_bytes(void); /* how large it shall be unless told otherwise; 0: there is no room for one */
+void node_stores_clean(void);    /* removes those of this user's daemons that are gone */
 
 #endif

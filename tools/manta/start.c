@@ -10,22 +10,25 @@
 #include <unistd.h>
 
 #include "actor/node/raylet.h"
+#include "actor/object/object_ops.h"
 #include "tools/manta/manta.h"
 
 typedef struct start_options {
     bool is_head, insecure, foreground;
-    const char *head, *listen, *directory, *keys;
+    const char *head, *listen, *directory, *keys, *store_bytes, *spill;
     uint32_t cores;
 } start_options;
 
 static int parse(int argc, char **argv, start_options *o)
 {
     for (int i = 0; i < argc; i++) {
-        const char **text = strcmp(argv[i], "--address") == 0     ? &o->head
-                            : strcmp(argv[i], "--listen") == 0    ? &o->listen
-                            : strcmp(argv[i], "--directory") == 0 ? &o->directory
-                            : strcmp(argv[i], "--keys") == 0      ? &o->keys
-                                                                  : NULL;
+        const char **text = strcmp(argv[i], "--address") == 0       ? &o->head
+                            : strcmp(argv[i], "--listen") == 0      ? &o->listen
+                            : strcmp(argv[i], "--directory") == 0   ? &o->directory
+                            : strcmp(argv[i], "--keys") == 0        ? &o->keys
+                            : strcmp(argv[i], "--store-bytes") == 0 ? &o->store_bytes
+                            : strcmp(argv[i], "--spill") == 0       ? &o->spill
+                                                                    : NULL;
         bool is_cores = strcmp(argv[i], "--cores") == 0;
         if ((text || is_cores) && i + 1 == argc) return wrong_usage("%s wants a value", argv[i]);
         if (text) *text = argv[++i];
@@ -36,6 +39,9 @@ static int parse(int argc, char **argv, start_options *o)
         else return wrong_usage("start does not know %s", argv[i]);
         if (is_cores && (!o->cores || o->cores > 1024)) return wrong_usage("--cores is a number from 1 to 1024, got %s", argv[i]);
     }
+    char *end = NULL;
+    if (o->store_bytes && (strtoull(o->store_bytes, &end, 0), *end || !*o->store_bytes || *o->store_bytes == '-'))
+        return wrong_usage("--store-bytes is a number, got %s", o->store_bytes);
     if (o->is_head == (o->head != NULL)) return wrong_usage("%s", "start wants --head or --address");
     return 0;
 }
@@ -52,9 +58,21 @@ static void report(int fd, bool ok, const char *text)
     fflush(NULL);
 }
 
+/* The node's store, which its workers find by MANTA_STORE. 0: none, objects are then in the process that made them. */
+static uint64_t prepare_store(const start_options *o, char *path, size_t room)
+{
+    uint64_t bytes = o->store_bytes ? strtoull(o->store_bytes, NULL, 0) : node_store_bytes();
+    node_stores_clean();
+    if (!bytes || getenv("MANTA_STORE")) return 0;
+    node_store_path((int)getpid(), path, room);
+    setenv("MANTA_STORE", path, 1);
+    object_store_is_daemons = true;
+    return bytes;
+}
+
 static int serve(const start_options *o, int fd)
 {
-    char programs[400];
+    char programs[400], store[64];
     sigset_t ends;
     int number;
     sigemptyset(&ends);
@@ -64,7 +82,13 @@ static int serve(const start_options *o, int fd)
     if (o->keys) setenv("MANTA_KEYS", o->keys, 1); /* for the workers too */
     if (o->insecure) setenv("MANTA_INSECURE", "1", 1);
     snprintf(programs, sizeof programs, "%s/programs", manta_directory() ? manta_directory() : "/tmp");
-    manta_t *m = manta_init_with(&(manta_config){.size = sizeof(manta_config), .workers = 1, .listen = o->listen, .insecure = o->insecure});
+    uint64_t store_bytes = prepare_store(o, store, sizeof store);
+    manta_t *m = manta_init_with(&(manta_config){.size = sizeof(manta_config),
+        .workers = 1,
+        .listen = o->listen,
+        .insecure = o->insecure,
+        .object_bytes = store_bytes,
+        .spill = o->spill});
     manta_actor raylet;
     raylet_options r = {
         .head = o->head, .directory = o->directory ? o->directory : programs, .cores = o->cores ? o->cores : (uint32_t)os_usable_cores()};

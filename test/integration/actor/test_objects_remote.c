@@ -1,9 +1,10 @@
 /* Objects of real processes that share no store: they travel whole, once, to those who need them, and nothing stays behind. */
 #include <fcntl.h>
 
-#include "scheduler/base/hash.h"
+#include "objstore/store.h"
 #include "test/support/actors.h"
 #include "test/support/child.h"
+#include "test/support/cut_proxy.h"
 
 /* ---- what all processes know ---- */
 
@@ -101,10 +102,10 @@ MANTA_TASK(packed_size, uint64_t, (manta_object, o)) { return o.size; }
 /* argument: the store or "-", the address, room for objects. Serves until the parent closes the socket or kills it. */
 CHILD(server)
 {
-    char store[64], address[128], byte, text[256] = "";
+    char place[64], address[128], byte, text[256] = "";
     unsigned long long room;
-    if (sscanf(argument, "%63s %127s %llu", store, address, &room) != 3) _exit(2);
-    manta_config c = {.size = sizeof c, .workers = 2, .listen = address, .store = strcmp(store, "-") ? store : NULL, .object_bytes = room};
+    if (sscanf(argument, "%63s %127s %llu", place, address, &room) != 3) _exit(2);
+    manta_config c = {.size = sizeof c, .workers = 2, .listen = address, .store = strcmp(place, "-") ? place : NULL, .object_bytes = room};
     manta_t *m = manta_init_with(&c);
     if (!m || manta_register("keeper", Keeper_spawn().actor)) _exit(3);
     snprintf(text, sizeof text, "%s", manta_listen_address(0));
@@ -120,11 +121,12 @@ typedef struct group { /* this system and others that it has joined */
     child_process child[OTHERS];
     manta_process there[OTHERS];
     Keeper_ref keeper[OTHERS];
+    char store[OTHERS][64], address[OTHERS][256];
 } group;
 
 typedef struct setup {
     int count;
-    bool tcp, stores; /* stores: each process has a store on tmpfs; else a table */
+    bool tcp, stores, is_apart; /* stores: each process has a store on tmpfs; else a table. is_apart: not connected to */
     uint64_t room, room_there;
 } setup;
 
@@ -137,26 +139,27 @@ static const char *own_name(const char *what, char out[64])
 
 static bool start_other(group *g, const setup *s, int i)
 {
-    char argument[256], text[256], store[64], address[64];
-    own_name("/dev/shm/manta-test-", store);
+    char argument[256], *text = g->address[i], *place = g->store[i], address[64];
+    own_name("/dev/shm/manta-test-remote-", place);
     if (s->tcp) snprintf(address, sizeof address, "tcp://127.0.0.1:0");
     else own_name("ipc:///tmp/manta-test-", address);
-    snprintf(argument, sizeof argument, "%s %s %llu", s->stores ? store : "-", address,
+    snprintf(argument, sizeof argument, "%s %s %llu", s->stores ? place : "-", address,
         (unsigned long long)(s->room_there ? s->room_there : 256 << 20));
     g->child[i] = child_start("server", argument);
-    if (!child_hear(g->child[i].fd, text, sizeof text)) return false;
+    if (!child_hear(g->child[i].fd, text, sizeof g->address[i])) return false;
+    if (s->is_apart) return true;
     return manta_connect(text, 20000, &g->there[i]) == MANTA_OK && manta_lookup_in(g->there[i], "keeper", &g->keeper[i].actor) == MANTA_OK;
 }
 
 static bool group_start(group *g, setup s)
 {
-    char store[64], listen[64];
+    char place[64], listen[64];
     memset(g, 0, sizeof *g);
-    own_name("/dev/shm/manta-test-", store);
+    own_name("/dev/shm/manta-test-remote-", place);
     if (s.tcp) snprintf(listen, sizeof listen, "tcp://127.0.0.1:0");
     else own_name("ipc:///tmp/manta-test-", listen);
     manta_config c = {
-        .size = sizeof c, .workers = 2, .listen = listen, .store = s.stores ? store : NULL, .object_bytes = s.room ? s.room : 256 << 20};
+        .size = sizeof c, .workers = 2, .listen = listen, .store = s.stores ? place : NULL, .object_bytes = s.room ? s.room : 256 << 20};
     if (!(g->system = manta_init_with(&c)) || manta_scope_begin()) return false;
     for (; g->count < s.count; g->count++)
         if (!start_other(g, &s, g->count)) return false;
@@ -185,6 +188,7 @@ static bool group_stop(group *g, int killed)
     for (int i = 0; i < g->count; i++) {
         if (i != killed) shutdown(g->child[i].fd, SHUT_RDWR);
         ok = child_end(&g->child[i], 0) == (i == killed ? SIGKILL : 0) && ok;
+        ok = store_destroy(g->store[i]) == MANTA_OK && ok;
     }
     return ok;
 }
@@ -451,11 +455,13 @@ static void no_room(bool stores)
     group g;
     manta_ref ref, small;
     bool value;
+    char text[1024];
     EXPECT(group_start(&g, (setup){.count = 1, .stores = stores, .room_there = 16 << 20}));
     EXPECT(put_filled(40 << 20, 1, &ref));
     EXPECT(manta_get_timeout(check_submit_with(MANTA_OPTIONS(.process = g.there[0]), manta_object_of(ref), 40 << 20, 1), &value, 60000) ==
            (stores ? MANTA_EINVAL : MANTA_ESTOREFULL));
-    fprintf(stderr, "     (%s)\n", manta_last_error()->message);
+    (void)manta_error_format(manta_last_error(), text, sizeof text);
+    EXPECT(strstr(text, stores ? "larger than the store" : "no room for 41943040 bytes"));
     EXPECT(put_filled(4 << 20, 2, &small));
     EXPECT(manta_await(check_submit_with(MANTA_OPTIONS(.process = g.there[0]), manta_object_of(small), 4 << 20, 2)));
     EXPECT(has_filled(ref, 40 << 20, 1));
@@ -463,3 +469,51 @@ static void no_room(bool stores)
 }
 TEST(no_room_tables) { no_room(false); }
 TEST(no_room_stores) { no_room(true); }
+
+/* When a store is full of what others hold, a pull waits for room and then fails with what the store says; with room again the same object comes. */
+TEST(store_is_full)
+{
+    group g;
+    manta_ref ref, big;
+    bool value;
+    char text[1024];
+    EXPECT(group_start(&g, (setup){.count = 1, .stores = true, .room_there = 16 << 20}));
+    EXPECT(put_filled(10 << 20, 1, &ref));
+    EXPECT(put_filled(9 << 20, 2, &big));
+    EXPECT_EQ(manta_join(Keeper_keep(g.keeper[0], ref)), MANTA_OK);
+    EXPECT_EQ(manta_await(Keeper_size(g.keeper[0])), 10 << 20);
+    EXPECT_EQ(manta_get_timeout(check_submit_with(MANTA_OPTIONS(.process = g.there[0]), manta_object_of(big), 9 << 20, 2), &value, 60000),
+        MANTA_ESTOREFULL);
+    (void)manta_error_format(manta_last_error(), text, sizeof text);
+    EXPECT(strstr(text, "no room"));
+    EXPECT_EQ(manta_join(Keeper_drop(g.keeper[0])), MANTA_OK);
+    EXPECT(manta_await(check_submit_with(MANTA_OPTIONS(.process = g.there[0]), manta_object_of(big), 9 << 20, 2)));
+    EXPECT(group_stop(&g, -1));
+}
+
+/* ---- links that break ---- */
+
+/* The connection is cut again and again in the middle: the link resumes, and the object arrives whole. */
+TEST(connection_is_cut)
+{
+    enum { BYTES = 60 << 20 };
+    group g;
+    cut_proxy p = {0};
+    manta_process there;
+    Keeper_ref keeper;
+    manta_ref ref;
+    EXPECT(group_start(&g, (setup){.count = 0, .room = 128 << 20}));
+    EXPECT(start_other(&g, &(setup){.tcp = true, .is_apart = true}, 0));
+    g.count = 1;
+    EXPECT(cut_proxy_start(&p, g.address[0], 10, 60));
+    EXPECT_EQ(manta_connect(p.address, 20000, &there), MANTA_OK);
+    EXPECT_EQ(manta_lookup_in(there, "keeper", &keeper.actor), MANTA_OK);
+    g.there[0] = there;
+    g.keeper[0] = keeper;
+    EXPECT(put_filled(BYTES, 4, &ref));
+    EXPECT(manta_await(check_submit_with(MANTA_OPTIONS(.process = there), manta_object_of(ref), BYTES, 4)));
+    EXPECT(has_filled(manta_await(produce_submit_with(MANTA_OPTIONS(.process = there), BYTES, 6)), BYTES, 6));
+    EXPECT(p.cuts > 0);
+    EXPECT(group_stop(&g, -1));
+    cut_proxy_stop(&p);
+}

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <manta/manta.h>
@@ -115,6 +116,13 @@ static void measure_stream(double out[SIZES])
     stop_other(&o);
 }
 
+/* It ends by itself, and its store with it. */
+static void end_other(other *o)
+{
+    close(o->fd);
+    while (waitpid(o->pid, NULL, 0) < 0) continue;
+}
+
 static double send_object(manta_process to, size_t size)
 {
     manta_ref ref;
@@ -144,7 +152,7 @@ static void measure_objects(const char *address, double out[SIZES])
         out[s] = median(times, repeats(sizes[s]));
     }
     (void)manta_shutdown(m);
-    stop_other(&o);
+    end_other(&o);
 }
 
 /* Copies' worth of bytes that left the source, and how long until the last one had it. */
@@ -174,7 +182,7 @@ static double broadcast(int receivers, double *out_seconds)
     if (manta_read_object_stats(&after)) exit(1);
     (void)manta_scope_end();
     (void)manta_shutdown(m);
-    for (int i = 0; i < receivers; i++) stop_other(&o[i]);
+    for (int i = 0; i < receivers; i++) end_other(&o[i]);
     unsetenv("MANTA_BENCH_ROOM");
     return (double)(after.bytes_out - before.bytes_out) / BROADCAST_BYTES;
 }
