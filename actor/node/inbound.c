@@ -173,7 +173,7 @@ static message *make_message(const arrival *a, const manta_method *method, manta
 
 void inbound_post(worker *w, peer *p, const wire_head *h, uint64_t to, const manta_method *method, const void *data, size_t bytes)
 {
-    arrival a = {w, p, h, data, bytes};
+    arrival a = {w, p, h, data, bytes, NULL};
     manta_error *error = NULL;
     message *m = make_message(&a, method, &error);
     if (m) message_post_at_once(w, to, m);
