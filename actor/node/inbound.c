@@ -296,8 +296,8 @@ static void take_relation(const arrival *a)
     relation_record r = {.here = h->to, .there = who, .monitor = h->kind == WIRE_MONITOR ? h->call : 0};
     const manta_method *method = NULL;
     if (h->kind == WIRE_LINK || h->kind == WIRE_MONITOR) (void)relation_note(a->peer, r);
-    if (h->kind == WIRE_UNLINK || h->kind == WIRE_EXIT) relation_forget(a->peer, h->to, who, 0);
-    if (h->kind == WIRE_DEMONITOR) relation_forget(a->peer, h->to, who, h->call);
+    if (h->kind == WIRE_UNLINK || h->kind == WIRE_EXIT) relation_forget(a->peer, h->to, who, 0, false);
+    if (h->kind == WIRE_DEMONITOR) relation_forget(a->peer, h->to, who, h->call, false);
     if (h->kind == WIRE_DOWN) {
         if (!relation_take(a->peer, h->call, &r)) return;
         method = r.method;

@@ -181,7 +181,7 @@ void serve_cancel_all(worker *w, peer *p); /* nobody waits for these any more */
 
 /* ---- relations.c ---- */
 bool relation_note(peer *p, relation_record r);
-void relation_forget(peer *p, uint64_t here, uint64_t there, uint64_t monitor_id);
+void relation_forget(peer *p, uint64_t here, uint64_t there, uint64_t monitor_id, bool is_watcher); /* is_watcher: of a monitor */
 bool relation_take(peer *p, uint64_t monitor_id, relation_record *out); /* of a watcher here */
 void relations_break(worker *w, peer *p, const char *reason);
 

@@ -193,8 +193,8 @@ static bool note(peer *p, const message *m, uint64_t to, const relation *r)
     case KIND_LINK: return relation_note(p, (relation_record){r->who, to, 0, NULL, false});
     case KIND_MONITOR: return relation_note(p, (relation_record){r->who, to, r->monitor, r->method, true});
     case KIND_UNLINK:
-    case KIND_EXIT: relation_forget(p, r->who, to, 0); return true;
-    case KIND_DEMONITOR: relation_forget(p, r->who, to, r->monitor); return true;
+    case KIND_EXIT: relation_forget(p, r->who, to, 0, false); return true;
+    case KIND_DEMONITOR: relation_forget(p, r->who, to, r->monitor, true); return true;
     default: return true;
     }
 }
@@ -206,7 +206,7 @@ static manta_status send_relation(worker *w, proxy to, uint64_t handle, message 
     manta_status status = note(to.peer, m, handle, r) ? peer_send(to.peer, &h, r->text, r->text_bytes, false) : MANTA_ENOMEM;
     if (status) { /* as if the other had exited just then */
         char why[320];
-        relation_forget(to.peer, r->who, handle, m->kind == KIND_MONITOR ? r->monitor : 0);
+        relation_forget(to.peer, r->who, handle, m->kind == KIND_MONITOR ? r->monitor : 0, m->kind == KIND_MONITOR);
         if (m->kind == KIND_LINK) relation_signal(w, KIND_EXIT, r->who, handle, 0, NULL, MANTA_EDEAD, why_down(to.peer, why, sizeof why));
         if (m->kind == KIND_MONITOR)
             relation_signal(w, KIND_DOWN, r->who, handle, r->monitor, r->method, MANTA_EDEAD, why_down(to.peer, why, sizeof why));

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "actor/node/groups.h"
+#include "actor/node/membership.h"
 #include "actor/node/node.h"
 #include "scheduler/os/os_file.h"
 
@@ -92,20 +93,7 @@ MANTA_METHOD_DEFINE(MantaRaylet, init, void)
     if (gethostname(n->host, sizeof n->host - 1)) n->host[0] = 0;
 }
 
-MANTA_METHOD_DEFINE(MantaRaylet, join, void, (MantaNodeInfo, node))
-{
-    struct raylet *r = self->r;
-    if (!r->is_head) {
-        manta_fail(MANTA_EINVAL, "%s is not the head of its cluster", r->nodes[0].address);
-        return;
-    }
-    if (!add_node(r, &node)) return;
-    (void)manta_monitor(node.raylet, MantaRaylet_on_down, NULL);
-    for (uint32_t i = 0; i + 1 < r->n_nodes; i++) {
-        (void)MantaRaylet_meet_send(MantaRaylet_ref_of(node.raylet), info_of(&r->nodes[i]));
-        if (i) (void)MantaRaylet_meet_send(MantaRaylet_ref_of(r->nodes[i].raylet), node);
-    }
-}
+MANTA_METHOD_DEFINE(MantaRaylet, describe, MantaNodeInfo) { return info_of(&self->r->nodes[0]); }
 
 MANTA_METHOD_DEFINE(MantaRaylet, meet, void, (MantaNodeInfo, node))
 {
@@ -249,6 +237,7 @@ MANTA_METHOD_DEFINE(MantaRaylet, run_workers, uint32_t, (MantaJob, job))
         *j = (job_entry){.id = job.id, .driver = job.driver};
         copy_text(j->name, sizeof j->name, job.name);
         (void)manta_monitor(job.driver, MantaRaylet_on_down, NULL);
+        membership_watch(job.driver);
         status = run_some(r, &job, path, &count);
     }
     if (status && !count) manta_fail(status, "%s: %s", r->nodes[0].address, manta_last_error()->message);
@@ -266,6 +255,7 @@ MANTA_METHOD_DEFINE(MantaRaylet, ready, void, (uint64_t, job), (manta_actor, pro
         return;
     }
     w->is_ready = true;
+    membership_watch(process);
     (void)MantaDriver_worker_up_send(MantaDriver_ref_of(j->driver), process, pid);
 }
 
@@ -304,21 +294,17 @@ MANTA_METHOD_DEFINE(MantaRaylet, status, manta_str)
 static void forget(void *self) { base_free(((MantaRaylet *)self)->r); }
 
 MANTA_CLASS_WITH(
-    MantaRaylet, (.concurrency = 64, .on_free = forget), init, on_down, join, meet, start_job, run_workers, ready, ended, said, status)
+    MantaRaylet, (.concurrency = 64, .on_free = forget), init, on_down, describe, meet, start_job, run_workers, ready, ended, said, status)
 
 /* ---- start ---- */
 
-static manta_status join_head(const raylet_options *o, manta_actor me)
+static manta_status join_cluster(const raylet_options *o, manta_actor me)
 {
-    manta_process head;
-    manta_actor its;
-    char host[64] = "";
-    manta_status status = manta_connect(o->head, CLUSTER_TIMEOUT_MS, &head);
-    if (!status) status = manta_lookup_in(head, "manta.raylet", &its);
-    if (status) return status;
-    (void)gethostname(host, sizeof host - 1);
-    MantaNodeInfo info = {me, manta_str_of(manta_listen_address(0)), manta_str_of(host), o->cores, (uint32_t)getpid()};
-    return manta_join(MantaRaylet_join(MantaRaylet_ref_of(its), info));
+    char directory[512];
+    snprintf(directory, sizeof directory, "%s", o->state);
+    membership_options m = {.address = o->head, .directory = directory, .voters = o->voters, .cores = o->cores, .fence_ms = o->fence_ms};
+    int error = os_directory_make(directory);
+    return error ? error_set(MANTA_EIO, "%s: %s", directory, strerror(error)) : membership_start(&m, me);
 }
 
 manta_status raylet_start(const raylet_options *o, manta_actor *out)
@@ -329,8 +315,8 @@ manta_status raylet_start(const raylet_options *o, manta_actor *out)
     groups_off();
     MantaRaylet_ref me = MantaRaylet_spawn();
     manta_status status = me.actor.id ? children_start(me.actor) : manta_last_error()->status;
-    if (!status && o->head) status = join_head(o, me.actor);
     if (!status) status = manta_register("manta.raylet", me.actor);
+    if (!status) status = join_cluster(o, me.actor);
     *out = me.actor;
     return status;
 }

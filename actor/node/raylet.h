@@ -19,7 +19,7 @@ MANTA_STRUCT(MantaJob, (uint64_t, id), (uint64_t, hash), (uint64_t, bytes), (man
 
 /* Runs in the daemon. */
 MANTA_ACTOR(MantaRaylet, struct raylet *r;)
-MANTA_METHOD_DECLARE(MantaRaylet, join, void, (MantaNodeInfo, node))      /* the head's: a new node */
+MANTA_METHOD_DECLARE(MantaRaylet, describe, MantaNodeInfo)                /* this node */
 MANTA_METHOD_DECLARE(MantaRaylet, meet, void, (MantaNodeInfo, node))      /* somebody else's node is there */
 MANTA_METHOD_DECLARE(MantaRaylet, start_job, uint32_t, (MantaJob, job))   /* on all nodes: how many workers will come */
 MANTA_METHOD_DECLARE(MantaRaylet, run_workers, uint32_t, (MantaJob, job)) /* on this node */
@@ -37,7 +37,10 @@ MANTA_METHOD_DECLARE(MantaDriver, output, void, (uint32_t, pid), (bool, is_error
 
 /* ---- raylet.c ---- */
 typedef struct raylet_options {
-    const char *head;      /* address of the head; NULL: this is it */
+    const char *head;      /* address of any daemon of the cluster; NULL: a new cluster, or the one that `state` belongs to */
+    const char *state;     /* directory of the control store, should this node serve it */
+    uint32_t voters;       /* of the control store: 1, 3 or 5 */
+    uint32_t fence_ms;     /* see membership.h; 0: the default */
     const char *directory; /* for programs; made when missing */
     uint32_t cores;        /* workers of a job on this node */
 } raylet_options;

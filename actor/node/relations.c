@@ -7,9 +7,10 @@
 
 enum { RELATIONS_LIMIT = 1 << 20 };
 
-static bool same(const relation_record *r, uint64_t here, uint64_t there, uint64_t monitor_id)
+/* Monitors are numbered by the watcher's process: two that watch each other may have equal numbers, so it matters who watches. */
+static bool same(const relation_record *r, uint64_t here, uint64_t there, uint64_t monitor_id, bool is_watcher)
 {
-    return r->here == here && r->there == there && r->monitor == monitor_id;
+    return r->here == here && r->there == there && r->monitor == monitor_id && r->is_watcher == is_watcher;
 }
 
 static void remove_at(peer *p, uint32_t i) { p->relations[i] = p->relations[--p->n_relations]; }
@@ -30,18 +31,18 @@ bool relation_note(peer *p, relation_record r)
 {
     pthread_mutex_lock(&p->lock);
     bool known = false;
-    for (uint32_t i = 0; i < p->n_relations && !known; i++) known = same(&p->relations[i], r.here, r.there, r.monitor);
+    for (uint32_t i = 0; i < p->n_relations && !known; i++) known = same(&p->relations[i], r.here, r.there, r.monitor, r.is_watcher);
     bool ok = known || make_room(p);
     if (ok && !known) p->relations[p->n_relations++] = r;
     pthread_mutex_unlock(&p->lock);
     return ok;
 }
 
-void relation_forget(peer *p, uint64_t here, uint64_t there, uint64_t monitor_id)
+void relation_forget(peer *p, uint64_t here, uint64_t there, uint64_t monitor_id, bool is_watcher)
 {
     pthread_mutex_lock(&p->lock);
     for (uint32_t i = 0; i < p->n_relations; i++)
-        if (same(&p->relations[i], here, there, monitor_id)) {
+        if (same(&p->relations[i], here, there, monitor_id, is_watcher)) {
             remove_at(p, i);
             break;
         }

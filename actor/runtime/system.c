@@ -9,6 +9,7 @@
 
 #include "actor/group/group.h"
 #include "actor/inspect/inspect.h"
+#include "actor/node/control.h"
 #include "actor/node/node.h"
 #include "actor/runtime/config.h"
 #include "actor/runtime/internal.h"
@@ -283,6 +284,7 @@ static manta_status stop_locked(void)
     worker *w = worker_self();
     if (w && w->user) scope_clean(w, activation_of(w));
     node_stop();
+    control_stop();
     clean_tables();
     pool_stop();
     node_free();

@@ -63,6 +63,9 @@ manta_status gcs_core_apply(
 /* Answers a question from the state; changes nothing. Reply as above. */
 manta_status gcs_core_query(const gcs_core *c, const void *query, size_t size, manta_writer *reply);
 
+/* Every row whose key begins with the prefix, in order of key, as an event; for those who begin to watch. False: out of memory before all were visited. */
+bool gcs_core_each(const gcs_core *c, uint32_t table, manta_bytes prefix, gcs_watch visit, void *context);
+
 /* ms of the leader's time: a GCS_TICK then will end a lease or forget a client; UINT64_MAX: none */
 uint64_t gcs_core_next_expiry(const gcs_core *c);
 uint64_t gcs_core_now(const gcs_core *c);  /* the greatest now_ms seen: a new leader stamps at least this */

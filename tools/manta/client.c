@@ -10,13 +10,13 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "actor/node/gcs.h"
 #include "actor/node/raylet.h"
 #include "tools/manta/manta.h"
 
 enum { STOP_WAIT_MS = 10000 };
 
-/* Takes --address from the front of the arguments; else the last daemon. *argc, *argv: what is left. Not 0: an exit code. */
-static int take_address(const char *command, int *argc, char ***argv, char *out, size_t room)
+int take_address(const char *command, int *argc, char ***argv, char *out, size_t room)
 {
     if (*argc >= 1 && strcmp((*argv)[0], "--address") == 0) {
         if (*argc < 2) return wrong_usage("%s wants a value", "--address");
@@ -39,14 +39,16 @@ int command_status(int argc, char **argv)
     manta_t *m = manta_init_with(&(manta_config){.size = sizeof(manta_config), .workers = 1, .join = address});
     manta_process_info there;
     size_t n = 0;
-    manta_actor raylet;
-    manta_str text;
+    manta_actor raylet, gcs;
+    manta_str text, store = {NULL, 0};
     if (!m) return 1;
     manta_status status = manta_list_processes(&there, 1, &n);
     if (!status) status = manta_lookup_in(there.process, "manta.raylet", &raylet);
     if (!status) status = manta_get(MantaRaylet_status(MantaRaylet_ref_of(raylet)), &text);
+    if (!status) status = manta_lookup_in(there.process, "manta.gcs", &gcs);
+    if (!status) status = manta_get(MantaGcs_status(MantaGcs_ref_of(gcs)), &store);
     if (status) fprintf(stderr, "manta status: %s: %s\n", address, manta_last_error()->message);
-    else printf("%.*s", (int)text.size, text.data);
+    else printf("%.*s%.*s", (int)text.size, text.data, (int)store.size, store.data);
     (void)manta_shutdown(m);
     return status ? 1 : 0;
 }

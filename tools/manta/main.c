@@ -15,10 +15,14 @@ static const char usage[] =
     "usage: manta COMMAND [arguments]\n"
     "\n"
     "  start --head [--listen ADDRESS] [options]     starts this machine's node of a new cluster\n"
-    "  start --address HEAD [options]                joins the cluster of the head at that address\n"
+    "  start --address HEAD [options]                joins the cluster of the daemon at that address\n"
     "  status [--address ADDRESS]                    nodes, jobs and workers\n"
     "  stop [--address ADDRESS]                      ends the daemons of this user on this machine, or the one at the address\n"
     "  run [--address ADDRESS] PROGRAM [ARGUMENT...] runs a program on the cluster: it becomes the driver, and its copies the workers\n"
+    "  kv get SPACE KEY | put SPACE KEY VALUE | delete SPACE KEY | list SPACE [PREFIX]\n"
+    "                                                the cluster's key-value pairs; VALUE -: from the input; list prints key, bytes, revision\n"
+    "  lock [--lease-ms N] [--timeout-ms N] NAME COMMAND [ARGUMENT...]\n"
+    "                                                runs a command while it holds the lock; its token is in MANTA_LOCK_TOKEN\n"
     "  config [--manta-SETTING=VALUE...]             prints the settings that a program would start with here, and where each comes from\n"
     "  keygen                                        prints a new key pair\n"
     "\n"
@@ -28,6 +32,9 @@ static const char usage[] =
     "  --directory DIR    where programs are kept (/tmp/manta-UID/programs)\n"
     "  --store-bytes N    room of the node's object store in /dev/shm (30 % of the free memory, at most 1 GiB; 0: no store)\n"
     "  --spill DIR        where objects go that do not fit; none without it\n"
+    "  --state DIR        the control store's files, should this node serve it; a daemon that is started again with them goes on where it was\n"
+    "  --voters N         servers of the control store that decide, 1, 3 or 5 (3): of a new cluster\n"
+    "  --fence-ms N       ends the workers when no majority of them was reached for so long (10000)\n"
     "  --keys FILE        the cluster's keys, as keygen prints them; also in MANTA_KEYS, for status and run too\n"
     "  --insecure         listens beyond loopback although there are no keys\n"
     "  --foreground       stays in the foreground, ends with SIGINT or SIGTERM\n"
@@ -79,7 +86,7 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         int (*run)(int argc, char **argv);
-    } commands[] = {{"start", command_start}, {"status", command_status}, {"stop", command_stop}, {"run", command_run}, {"config", config},
+    } commands[] = {{"start", command_start}, {"status", command_status}, {"stop", command_stop}, {"run", command_run}, {"kv", command_kv}, {"lock", command_lock}, {"config", config},
         {"keygen", keygen}};
     if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
         fputs(usage, argc < 2 ? stderr : stdout);

@@ -13,6 +13,10 @@ int command_start(int argc, char **argv);              /* arguments behind the c
 int command_status(int argc, char **argv);
 int command_stop(int argc, char **argv);
 int command_run(int argc, char **argv);
+int command_kv(int argc, char **argv);
+int command_lock(int argc, char **argv);
+/* Takes --address from the front of the arguments; else the last daemon. *argc, *argv: what is left. Not 0: an exit code. */
+int take_address(const char *command, int *argc, char ***argv, char *out, size_t room);
 
 /* ---- daemons.c: the daemons of this user on this machine, a file for each with its address ---- */
 const char *manta_directory(void); /* MANTA_DIRECTORY or /tmp/manta-UID, made when missing; NULL: cannot be made */

@@ -9,40 +9,76 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "actor/node/membership.h"
 #include "actor/node/raylet.h"
 #include "actor/object/object_ops.h"
 #include "tools/manta/manta.h"
 
 typedef struct start_options {
     bool is_head, insecure, foreground;
-    const char *head, *listen, *directory, *keys, *store_bytes, *spill;
-    uint32_t cores;
+    const char *head, *listen, *directory, *keys, *state, *store_bytes, *spill;
+    uint32_t cores, voters, fence_ms;
 } start_options;
+
+static const struct number_option {
+    const char *name;
+    size_t offset;
+    uint32_t least, most;
+} number_options[] = {{"--cores", offsetof(start_options, cores), 1, 1024}, {"--voters", offsetof(start_options, voters), 1, 5},
+    {"--fence-ms", offsetof(start_options, fence_ms), 1000, 3600000}};
+
+static const struct number_option *number_option_of(const char *argument)
+{
+    for (size_t i = 0; i < sizeof number_options / sizeof *number_options; i++)
+        if (strcmp(argument, number_options[i].name) == 0) return &number_options[i];
+    return NULL;
+}
+
+static const char **text_option_of(start_options *o, const char *argument)
+{
+    static const struct {
+        const char *name;
+        size_t offset;
+    } options[] = {{"--address", offsetof(start_options, head)}, {"--listen", offsetof(start_options, listen)},
+        {"--directory", offsetof(start_options, directory)}, {"--keys", offsetof(start_options, keys)},
+        {"--state", offsetof(start_options, state)}, {"--store-bytes", offsetof(start_options, store_bytes)},
+        {"--spill", offsetof(start_options, spill)}};
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++)
+        if (strcmp(argument, options[i].name) == 0) return (const char **)(void *)((char *)o + options[i].offset);
+    return NULL;
+}
+
+static bool take_number(start_options *o, const struct number_option *n, const char *text)
+{
+    char *end;
+    unsigned long value = strtoul(text, &end, 10);
+    if (*end || end == text || value < n->least || value > n->most) {
+        fprintf(stderr, "manta: %s is a number from %u to %u, got %s; manta --help tells more\n", n->name, n->least, n->most, text);
+        return false;
+    }
+    *(uint32_t *)(void *)((char *)o + n->offset) = (uint32_t)value;
+    return true;
+}
 
 static int parse(int argc, char **argv, start_options *o)
 {
     for (int i = 0; i < argc; i++) {
-        const char **text = strcmp(argv[i], "--address") == 0       ? &o->head
-                            : strcmp(argv[i], "--listen") == 0      ? &o->listen
-                            : strcmp(argv[i], "--directory") == 0   ? &o->directory
-                            : strcmp(argv[i], "--keys") == 0        ? &o->keys
-                            : strcmp(argv[i], "--store-bytes") == 0 ? &o->store_bytes
-                            : strcmp(argv[i], "--spill") == 0       ? &o->spill
-                                                                    : NULL;
-        bool is_cores = strcmp(argv[i], "--cores") == 0;
-        if ((text || is_cores) && i + 1 == argc) return wrong_usage("%s wants a value", argv[i]);
+        const char **text = text_option_of(o, argv[i]);
+        const struct number_option *number = number_option_of(argv[i]);
+        if ((text || number) && i + 1 == argc) return wrong_usage("%s wants a value", argv[i]);
         if (text) *text = argv[++i];
-        else if (is_cores) o->cores = (uint32_t)strtoul(argv[++i], NULL, 10);
+        else if (number && !take_number(o, number, argv[++i])) return 2;
+        else if (number) continue;
         else if (strcmp(argv[i], "--head") == 0) o->is_head = true;
         else if (strcmp(argv[i], "--insecure") == 0) o->insecure = true;
         else if (strcmp(argv[i], "--foreground") == 0) o->foreground = true;
         else return wrong_usage("start does not know %s", argv[i]);
-        if (is_cores && (!o->cores || o->cores > 1024)) return wrong_usage("--cores is a number from 1 to 1024, got %s", argv[i]);
     }
     char *end = NULL;
     if (o->store_bytes && (strtoull(o->store_bytes, &end, 0), *end || !*o->store_bytes || *o->store_bytes == '-'))
         return wrong_usage("--store-bytes is a number, got %s", o->store_bytes);
     if (o->is_head == (o->head != NULL)) return wrong_usage("%s", "start wants --head or --address");
+    if (o->voters % 2 == 0 && o->voters) return wrong_usage("--voters is 1, 3 or 5%s", "");
     return 0;
 }
 
@@ -90,8 +126,14 @@ static int serve(const start_options *o, int fd)
         .object_bytes = store_bytes,
         .spill = o->spill});
     manta_actor raylet;
-    raylet_options r = {
-        .head = o->head, .directory = o->directory ? o->directory : programs, .cores = o->cores ? o->cores : (uint32_t)os_usable_cores()};
+    char state[400];
+    snprintf(state, sizeof state, "%s/state-%d", manta_directory() ? manta_directory() : "/tmp", (int)getpid());
+    raylet_options r = {.head = o->head,
+        .directory = o->directory ? o->directory : programs,
+        .state = o->state ? o->state : state,
+        .voters = o->voters ? o->voters : 3,
+        .fence_ms = o->fence_ms,
+        .cores = o->cores ? o->cores : (uint32_t)os_usable_cores()};
     manta_status status = m ? raylet_start(&r, &raylet) : MANTA_EINIT;
     if (status) {
         report(fd, false, m ? manta_last_error()->message : runtime_start_failure());
@@ -101,6 +143,7 @@ static int serve(const start_options *o, int fd)
     report(fd, true, manta_listen_address(0));
     while (sigwait(&ends, &number)) continue;
     daemon_forget();
+    membership_leave();
     children_stop();
     return manta_shutdown(m) == MANTA_OK ? 0 : 1;
 }

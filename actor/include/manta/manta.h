@@ -9,6 +9,7 @@
 
 #include <manta/actor.h>
 #include <manta/cluster.h>
+#include <manta/control.h>
 #include <manta/future.h>
 #include <manta/group.h>
 #include <manta/inspect.h>

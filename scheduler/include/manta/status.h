@@ -53,7 +53,8 @@ extern "C" {
     X(EINTERRUPTED, 27, "the wait was interrupted", true) \
     X(ERESTARTS, 28, "a child restarted too often", false) \
     X(EUNSUPPORTED, 29, "not supported here", false) \
-    X(EOBJECTLOST, 30, "the object is lost with the process that had it", false)
+    X(EOBJECTLOST, 30, "the object is lost with the process that had it", false) \
+    X(ENOTLEADER, 31, "this server does not lead", true)
 
 typedef enum manta_status {
 #define MANTA_STATUS_ENUM(name, value, text, retry) MANTA_##name = value,
