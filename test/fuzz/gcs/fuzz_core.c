@@ -2,8 +2,8 @@
  * Any bytes to a core: as commands, as queries, as a snapshot (under a right checksum). Nothing crashes, every reply is one, malformed commands change nothing but the index, and two cores that are fed the same
  * agree in every reply and in their hash; what is saved can be loaded, and is the same then.
  *
- * The input is a row of pieces behind their size in two bytes; the top two bits of the size say what the piece is: 0, 1 a command; 2 a query; 3 a snapshot. A piece whose first byte is odd gets a good head, so
- * that fields are reached soon.
+ * The input is a row of pieces behind their size in two bytes; the top two bits of the size say what the piece is: 0, 1 a command; 2 a query; 3 a snapshot. A piece whose first byte is odd becomes a well-formed
+ * command or query instead, filled from its bytes.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -115,19 +115,61 @@ static void check_equal(pair *p)
     free(b.at);
 }
 
-static void with_head(pair *p, const unsigned char *piece, size_t size, bool is_query)
+/* The bytes that are left of a piece; zeros when there are none. */
+typedef struct source {
+    const unsigned char *at, *end;
+} source;
+
+static unsigned char next(source *s) { return s->at < s->end ? *s->at++ : 0; }
+
+static void pack_view(manta_writer *w, source *s, gcs_type type)
 {
-    unsigned char command[sizeof(gcs_head) + 0x4000] = {1};
-    uint16_t kind = (uint16_t)(is_query ? 1000 + piece[0] / 2 : piece[0] / 2);
-    command[2] = (unsigned char)kind;
-    command[3] = (unsigned char)(kind >> 8);
-    command[8] = size > 1 ? piece[1] % 4 : 0;    /* client */
-    command[16] = size > 1 ? piece[1] / 4 : 0;   /* request */
-    command[32] = (unsigned char)(p->index * 7); /* time */
-    size_t skip = size > 2 ? 2 : size;
-    memcpy(command + sizeof(gcs_head), piece + skip, size - skip);
-    if (is_query) query(p, command, sizeof(gcs_head) + size - skip);
-    else apply(p, command, sizeof(gcs_head) + size - skip);
+    static const char *const texts[] = {"a", "b", "c", "", "dd", "e", "f", "long"};
+    manta_str text = manta_str_of(texts[next(s) % 8]);
+    size_t size = type == GCS_str ? 0 : next(s), left = (size_t)(s->end - s->at);
+    if (size > left) size = left;
+    if (type == GCS_str) manta_pack_manta_str(w, &text);
+    else if (type == GCS_bytes) manta_pack_manta_bytes(w, &(manta_bytes){s->at, size});
+    else if (size) manta_pack_raw(w, s->at, size); /* one value, or not */
+    else manta_pack_nil(w);
+    s->at += size;
+}
+
+static void pack_field(manta_writer *w, source *s, gcs_type type)
+{
+    unsigned char byte = type <= GCS_flag ? next(s) : 0;
+    uint64_t number = byte < 250 ? byte % 50 : UINT64_MAX - byte;
+    int64_t count = byte % 8 - 2;
+    bool flag = byte & 1;
+    if (type == GCS_u64) manta_pack_uint64_t(w, &number);
+    else if (type == GCS_i64) manta_pack_int64_t(w, &count);
+    else if (type == GCS_flag) manta_pack_bool(w, &flag);
+    else pack_view(w, s, type);
+}
+
+/* A command or query of the kind that the first byte says, its fields filled from the others. */
+static void well_formed(pair *p, const unsigned char *piece, size_t size)
+{
+    static const gcs_kind kinds[] = {
+#define KIND(name_, value_, struct_) GCS_##name_,
+        GCS_KINDS(KIND)};
+    source s = {piece + 1, piece + size};
+    gcs_kind kind = kinds[piece[0] / 2 % (sizeof kinds / sizeof kinds[0])];
+    unsigned char client = next(&s);
+    gcs_head head = {.client = client % 4, .request = client / 4 % 16, .acknowledged = client / 64, .now_ms = p->index * 7};
+    manta_writer w;
+    manta_writer_init_growing(&w);
+    gcs_write(&w, &head, GCS_TICK, &(gcs_tick){});
+    w.at--; /* the empty array of TICK */
+    w.start[2] = (unsigned char)kind;
+    w.start[3] = (unsigned char)(kind >> 8);
+    const gcs_schema *schema = gcs_kind_schema(kind);
+    manta_pack_array(&w, schema->count);
+    for (uint32_t i = 0; i < schema->count; i++) pack_field(&w, &s, schema->fields[i].type);
+    expect(!w.status);
+    if (kind >= GCS_FIRST_QUERY) query(p, w.start, manta_writer_size(&w));
+    else apply(p, w.start, manta_writer_size(&w));
+    manta_writer_fini(&w);
 }
 
 int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
@@ -140,7 +182,7 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
         at += 2;
         if (n > size - at) n = size - at;
         if (what == 3) load(&p, data + at, n);
-        else if (n && data[at] % 2) with_head(&p, data + at, n, what == 2);
+        else if (n && data[at] % 2) well_formed(&p, data + at, n);
         else if (what == 2) query(&p, data + at, n);
         else apply(&p, data + at, n);
         at += n;
