@@ -103,7 +103,9 @@ const void *table_first_of_all(const gcs_core *c, gcs_table t, int index);
 /* Makes or replaces the row with the key of these fields; sets created and revision; tells the watcher. */
 bool table_put(gcs_run *x, gcs_table t, void *fields);
 bool table_remove(gcs_run *x, gcs_table t, const void *fields); /* of a row as table_get gave it, which is then gone */
-bool table_load(gcs_core *c, gcs_table t, const void *fields);  /* as it is, from a snapshot; false: no memory */
+bool table_excludes(
+    const gcs_core *c, gcs_table t, const void *fields); /* a row that is there has what only one can have: a name, a place in a queue */
+bool table_load(gcs_core *c, gcs_table t, const void *fields); /* as it is, from a snapshot; false: no memory */
 void table_fini(gcs_core *c, gcs_table t);
 void table_reply(gcs_run *x, gcs_table t, const void *fields); /* the row as result */
 /* The row with this key, or ENOTFOUND. */

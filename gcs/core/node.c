@@ -110,9 +110,11 @@ void handle_node_join(gcs_run *x, const gcs_node_join *f)
             old->state == GCS_NODE_STATE_DEAD ? "dead up to" : "in", old->epoch, f->epoch);
         return;
     }
-    if (old && f->epoch == old->epoch) row.state = old->state;
-    else if (old && old->state != GCS_NODE_STATE_DEAD) node_died(x, old, manta_str_of("a newer incarnation joined"));
-    if (!x->fatal && table_put(x, GCS_TABLE_NODE, &row)) table_reply(x, GCS_TABLE_NODE, &row);
+    if (old && f->epoch == old->epoch) {
+        row.state = old->state;
+        row.reason = old->reason;
+    } else if (old && old->state != GCS_NODE_STATE_DEAD) node_died(x, old, manta_str_of("a newer incarnation joined"));
+    if (!x->fatal && table_put(x, GCS_TABLE_NODE, &row)) table_reply(x, GCS_TABLE_NODE, table_get_number(x->c, GCS_TABLE_NODE, f->id));
 }
 
 void handle_node_update(gcs_run *x, const gcs_node_update *f)

@@ -254,6 +254,7 @@ static manta_status load_row(loader *l, uint8_t table, const void *fields)
     if (gcs_check_fields(gcs_row_schema(table), fields, l->c->limits.value_bytes, why, sizeof why)) return complain(l, why);
     table_kinds[table].key(fields, &k);
     if (table == l->last && !key_grows(&l->last_key, &k)) return complain(l, "rows are not in the order of their keys");
+    if (table_excludes(l->c, (gcs_table)table, fields)) return complain(l, "a row that another one excludes");
     l->last_key = k;
     return table_load(l->c, (gcs_table)table, fields) ? MANTA_OK : MANTA_ENOMEM;
 }

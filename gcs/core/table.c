@@ -351,6 +351,15 @@ bool table_remove(gcs_run *x, gcs_table t, const void *fields)
     return !x->fatal;
 }
 
+bool table_excludes(const gcs_core *c, gcs_table t, const void *fields)
+{
+    for (int i = 0; i < INDEXES && table_kinds[t].index[i]; i++) {
+        key k;
+        if (table_kinds[t].index[i](fields, &k) && ordered_get(&c->tables[t].index[i], k.bytes, k.size)) return true;
+    }
+    return false;
+}
+
 bool table_load(gcs_core *c, gcs_table t, const void *fields)
 {
     key k;

@@ -47,7 +47,7 @@ TEST(node_life)
     EXPECT(!APPLY(&x, NODE_UPDATE, node_update, .id = 1, .epoch = 5, .cores = 7));
     EXPECT(!APPLY(&x, NODE_DRAIN, node_drain, .id = 1, .epoch = 5, .reason = S("maintenance")));
     EXPECT(!join(&x, 1, 5));
-    EXPECT_EQ(ROW(&x, node_row).state, GCS_NODE_STATE_DRAINING);
+    EXPECT(ROW(&x, node_row).state == GCS_NODE_STATE_DRAINING && text_is(ROW(&x, node_row).reason, "maintenance"));
     EXPECT_EQ(APPLY(&x, NODE_DEAD, node_dead, .id = 1, .epoch = 4), MANTA_ESTALE);
     EXPECT(!APPLY(&x, NODE_DEAD, node_dead, .id = 1, .epoch = 5, .reason = S("silent")));
     EXPECT(!APPLY(&x, NODE_DEAD, node_dead, .id = 1, .epoch = 5, .reason = S("again")));
@@ -298,6 +298,23 @@ TEST(filters)
     EXPECT_EQ(core_query(&x, GCS_LIST, &(gcs_list){.table = 0}), MANTA_EINVAL);
     EXPECT_EQ(core_query(&x, GCS_LIST, &(gcs_list){.table = GCS_TABLE_CLIENT}), MANTA_EINVAL);
     EXPECT_EQ(core_query(&x, GCS_LIST, &(gcs_list){.table = 77}), MANTA_EINVAL);
+    core_close(&x);
+}
+
+/* A filter that matches nothing looks at a bounded number of rows at a time, and the question can be continued to the end. */
+TEST(bounded_search)
+{
+    core_fixture x;
+    core_open(&x, NULL);
+    for (uint64_t i = 1; i <= 70000; i++) EXPECT(!APPLY(&x, PROCESS_START, process_start, .id = i, .node = 5));
+    EXPECT_EQ(count_list(&x, &(gcs_list){.table = GCS_TABLE_PROCESS, .node = 6}), 0);
+    manta_bytes next = ROW(&x, page).next;
+    unsigned char after[8];
+    EXPECT_EQ(next.size, 8);
+    memcpy(after, next.data, sizeof after);
+    EXPECT(memcmp(after, "\0\0\0\0\0\1\0\0", 8) == 0);
+    EXPECT_EQ(count_list(&x, &(gcs_list){.table = GCS_TABLE_PROCESS, .node = 5, .after = {after, 8}, .limit = 10000}), 4464);
+    EXPECT_EQ(ROW(&x, page).next.size, 0);
     core_close(&x);
 }
 

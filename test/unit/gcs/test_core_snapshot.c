@@ -183,6 +183,28 @@ TEST(order_in_snapshots)
     core_close(&x);
 }
 
+/* Two live actors of one name, or one holder twice in a queue: no such state is loaded. */
+TEST(impossible_states)
+{
+    core_fixture x;
+    char text[256];
+    core_open(&x, NULL);
+    EXPECT(!APPLY(&x, ACTOR_REGISTER, actor_register, .uid = 1, .space = S("s"), .name = S("aa")));
+    EXPECT(!APPLY(&x, ACTOR_REGISTER, actor_register, .uid = 2, .space = S("s"), .name = S("ab")));
+    core_snapshot s = save(&x);
+    unsigned char *at = memmem(s.bytes, s.size,
+        "\xa2"
+        "ab",
+        3);
+    EXPECT(at);
+    at[2] = 'a';
+    seal(&s);
+    EXPECT_EQ(gcs_core_load(x.core, s.bytes, s.size, text), MANTA_EDECODE);
+    EXPECT(strstr(text, "a row that another one excludes"));
+    free(s.bytes);
+    core_close(&x);
+}
+
 static bool refuse_bytes(void *context, const void *bytes, size_t size)
 {
     (void)bytes;
