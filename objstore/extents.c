@@ -492,6 +492,7 @@ manta_status extents_check(store *s)
     mdb_txn_abort(t);
     if (e && e != MDB_CORRUPTED) return index_fail(s, "check", e);
     if (e || x.broken || x.next != s->control->capacity || sizes != x.holes)
-        return store_fail_(MANTA_EIO, "%s/index: its tables of extents contradict each other at byte %llu of the arena", s->path, (unsigned long long)x.next);
+        return store_fail_(MANTA_EIO, "%s/index: its tables of extents contradict each other at byte %llu of the arena", s->path,
+            (unsigned long long)x.next);
     return MANTA_OK;
 }

@@ -122,7 +122,8 @@ static manta_status check_big(check *c, uint64_t page, const unsigned char *valu
     if (first < 2 || first >= c->pages) return bad(c, page, "a long value of it lies outside of the tables");
     memcpy(&h, c->file + first * PAGE, sizeof h);
     memcpy(&stated, c->file + first * PAGE + 12, 4);
-    if (h.number != first || h.kind != OVERFLOW || stated < count) return bad(c, page, "a long value of it is none"); /* a value may have shrunk */
+    if (h.number != first || h.kind != OVERFLOW || stated < count)
+        return bad(c, page, "a long value of it is none"); /* a value may have shrunk */
     *out = c->file + first * PAGE + PAGE_HEADER;
     return visit_once(c, first, stated);
 }

@@ -142,7 +142,7 @@ manta_status extents_check(store *s);                                   /* MANTA
 uint64_t extents_sizes(store *s);                                       /* entries of the table by size */
 /* `then` (may be NULL) in a read transaction whose pages index_check found right. */
 manta_status index_read_checked(store *s, int (*then)(store *s, MDB_txn *t));
-manta_status index_fail(const store *s, const char *what, int error);   /* store_error for an LMDB error */
+manta_status index_fail(const store *s, const char *what, int error); /* store_error for an LMDB error */
 
 /* ---- index_check.c ---- */
 /* Whether LMDB can trust the pages of the index: of the transaction that a reader has, which keeps them as they are; 0: the last one, while nobody writes; INDEX_IN_USE: of
@@ -178,7 +178,7 @@ void room_freed(store *s);
 /* ---- spill.c ---- */
 /* After MANTA_ESTOREFULL, when used_bytes of the arena had been in use: OK means try again. */
 manta_status room_make(store *s, uint64_t bytes, uint64_t used_bytes, uint64_t deadline_ns);
-void spill_check(store *s);                                             /* above the high mark: starts the spiller */
+void spill_check(store *s); /* above the high mark: starts the spiller */
 manta_status spill_restore(store *s, slot *x, uint64_t sequence);
 manta_status spilled_forget(store *s, uint64_t sequence); /* the copy on disk of an object that is gone */
 void *spill_read_trailer(

@@ -44,7 +44,14 @@ MANTA_TASK(make_pair, Pair, (int64_t, n))
     if (manta_put(&n, sizeof n, &p.left) || manta_put(&n, sizeof n, &p.right)) manta_fail(MANTA_EIO, "no objects");
     return p;
 }
-MANTA_TASK(late, int64_t, (int64_t, n)) { return manta_sleep(30) ? 0 : n; }
+static _Atomic bool late_may_end;
+MANTA_TASK(late, int64_t, (int64_t, n))
+{
+    do
+        if (manta_sleep(5)) return 0;
+    while (!late_may_end);
+    return n;
+}
 MANTA_TASK(broken, int64_t) { return manta_fail(MANTA_EIO, "broken on purpose"), 0; }
 MANTA_TASK(sum, uint64_t, (manta_object, o))
 {
@@ -131,13 +138,16 @@ ON_BOTH(answers)
     manta_ref r, f, many[5];
     manta_object view;
     bool ready[5];
+    late_may_end = true;
     EXPECT_EQ(manta_future_to_ref(late_submit(7).future, &r), MANTA_OK);
     EXPECT_EQ(manta_await(sum_submit(manta_object_of(r))), 7);
     EXPECT_EQ(manta_future_to_ref(broken_submit().future, &f), MANTA_OK);
     EXPECT_EQ(manta_object_get(f, 10000, &view), MANTA_EIO);
     EXPECT(strstr(manta_last_error()->message, "broken on purpose"));
+    late_may_end = false;
     for (int i = 0; i < 5; i++) EXPECT_EQ(manta_future_to_ref(late_submit(i).future, &many[i]), MANTA_OK);
     EXPECT_EQ(manta_object_wait(many, 5, 5, 1, ready), MANTA_ETIMEDOUT);
+    late_may_end = true;
     EXPECT_EQ(manta_object_wait(many, 5, 5, 10000, ready), MANTA_OK);
     for (int i = 0; i < 5; i++) EXPECT(ready[i] && manta_contains(many[i]));
 }

@@ -87,7 +87,12 @@ static void fill_store(void)
     static char bytes[100000];
     store *s;
     store_id id;
-    store_options o = {.mode = STORE_CREATE, .path = directory, .capacity_bytes = 32 * MEGABYTE, .max_objects = 256, .no_prefault = true, .no_keeper = true};
+    store_options o = {.mode = STORE_CREATE,
+        .path = directory,
+        .capacity_bytes = 32 * MEGABYTE,
+        .max_objects = 256,
+        .no_prefault = true,
+        .no_keeper = true};
     if (store_open(&o, &s)) _exit(1);
     for (uint64_t i = 0; i < 100; i++)
         if (store_put(s, bytes, i % 2 ? 70000 + i : i, &id)) _exit(6);
@@ -228,7 +233,10 @@ static uint64_t get(size_t place, size_t bytes)
     return x;
 }
 
-static field field_of_meta(size_t page) { return pick(2) ? (field){page + PAGE_HEADER + pick(17) * 8, 8} : (field){page + pick(76) * 2, 2}; }
+static field field_of_meta(size_t page)
+{
+    return pick(2) ? (field){page + PAGE_HEADER + pick(17) * 8, 8} : (field){page + pick(76) * 2, 2};
+}
 
 static field field_of_header(size_t page)
 {
@@ -266,7 +274,8 @@ static field pick_field(void)
 
 static uint64_t new_value(field f)
 {
-    static const uint64_t often[] = {0, 1, 2, 3, 4, 8, 16, 255, 511, 512, 2030, 2038, 4080, 4096, 0x7fff, 0xffff, UINT32_MAX, UINT64_MAX >> 1, UINT64_MAX};
+    static const uint64_t often[] = {
+        0, 1, 2, 3, 4, 8, 16, 255, 511, 512, 2030, 2038, 4080, 4096, 0x7fff, 0xffff, UINT32_MAX, UINT64_MAX >> 1, UINT64_MAX};
     uint64_t old = get(f.place, f.bytes);
     switch (pick(7)) {
     case 0: return old + 1;

@@ -29,7 +29,12 @@ static bool mount_small(const char *path, int mib)
 static store *open_at(const char *path, uint64_t capacity, uint32_t max_objects, const char *spill)
 {
     store *s = NULL;
-    store_options o = {.mode = STORE_CREATE, .path = path, .capacity_bytes = capacity, .max_objects = max_objects, .spill_path = spill, .full_wait_ms = 50};
+    store_options o = {.mode = STORE_CREATE,
+        .path = path,
+        .capacity_bytes = capacity,
+        .max_objects = max_objects,
+        .spill_path = spill,
+        .full_wait_ms = 50};
     (void)store_open(&o, &s);
     return s;
 }

@@ -341,9 +341,9 @@ TEST(damaged_files)
         const char *name;
         long size; /* -1: removed */
         manta_status status;
-    } cases[] = {{"control", 4096, MANTA_ETYPE}, {"control", 10, MANTA_ETYPE}, {"control", -1, MANTA_ENOTFOUND}, {"arena", 4 * MIB, MANTA_ETYPE},
-        {"arena", -1, MANTA_ENOTFOUND}, {"index", 100, MANTA_EIO}, {"index", 65536, MANTA_EIO}, {"index", -1, MANTA_EIO},
-        {"index-lock", 100, MANTA_OK}, {"index-lock", -1, MANTA_OK}};
+    } cases[] = {{"control", 4096, MANTA_ETYPE}, {"control", 10, MANTA_ETYPE}, {"control", -1, MANTA_ENOTFOUND},
+        {"arena", 4 * MIB, MANTA_ETYPE}, {"arena", -1, MANTA_ENOTFOUND}, {"index", 100, MANTA_EIO}, {"index", 65536, MANTA_EIO},
+        {"index", -1, MANTA_EIO}, {"index-lock", 100, MANTA_OK}, {"index-lock", -1, MANTA_OK}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         store_place p = store_place_new();
         store *s = open_small(&p, 8 * MIB);
