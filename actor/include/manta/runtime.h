@@ -123,7 +123,7 @@ MANTA_EXPORT manta_status manta_trap_exit(
 #define manta_monitor(target, method, out_id) manta_monitor_method(target, &method##_method, out_id)
 MANTA_EXPORT manta_status manta_monitor_method(manta_actor target, const manta_method *on_down, manta_monitor_id *out_id);
 MANTA_EXPORT manta_status manta_demonitor(manta_monitor_id id); /* after it, no call of on_down arrives any more */
-/* Waits until the actor has exited; its reason's status in *out_reason (may be NULL). MANTA_ETIMEDOUT. */
+/* Waits until the actor has exited; its reason's status in *out_reason (may be NULL), MANTA_EDEAD when it was gone before. MANTA_ETIMEDOUT. */
 MANTA_EXPORT manta_status manta_wait_exit(manta_actor actor, uint64_t timeout_ms, manta_status *out_reason);
 MANTA_EXPORT manta_status manta_timer_cancel(manta_timer timer); /* MANTA_ESTALE: sent already (a one-shot) or cancelled before */
 
