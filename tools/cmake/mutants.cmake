@@ -1,6 +1,6 @@
-# Broken Raft cores. Each is the core with one rule taken out, by a replacement in the text of one of its files; the simulator must catch it within the given number of seeds. A text that is no longer
-# there is an error: the rule has moved, and so must the mutant.
-function(manta_mutant name seeds file old new)
+# Broken Raft cores. Each is the core with one rule taken out, by a replacement in the text of one of its files. A text that is no longer there is an error: the rule has moved, and so must the mutant.
+# main: the program that it is linked into.
+function(manta_mutant_build name main file old new)
   set(source ${PROJECT_SOURCE_DIR}/gcs/raft/${file})
   set(target test_mutant_${name})
   set(mutated ${PROJECT_BINARY_DIR}/mutants/${name}.c)
@@ -12,11 +12,23 @@ function(manta_mutant name seeds file old new)
   endif()
   string(REPLACE "${old}" "${new}" text "${text}")
   file(CONFIGURE OUTPUT ${mutated} CONTENT "${text}" @ONLY)
-  add_executable(${target} ${PROJECT_SOURCE_DIR}/test/sim/gcs/mutant.c ${mutated})
+  add_executable(${target} ${PROJECT_SOURCE_DIR}/${main} ${mutated})
   target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR} ${MANTA_INCLUDES})
   target_compile_options(${target} PRIVATE -Wno-unused -Wno-unused-parameter)
   target_link_libraries(${target} PRIVATE test_support manta_static)
-  manta_test(mutant.gcs.${name} mutant ${target} ${seeds})
+endfunction()
+
+# The simulator must catch it within so many seeds.
+function(manta_mutant name seeds file old new)
+  manta_mutant_build(${name} test/sim/gcs/mutant.c ${file} "${old}" "${new}")
+  manta_test(mutant.gcs.${name} mutant test_mutant_${name} ${seeds})
+endfunction()
+
+# Too rare for the simulator: the unit tests of known defects must catch it.
+function(manta_mutant_unit name file old new)
+  manta_mutant_build(${name} test/unit/gcs/test_raft_defects.c ${file} "${old}" "${new}")
+  manta_test(mutant.gcs.${name} mutant test_mutant_${name})
+  set_tests_properties(mutant.gcs.${name} PROPERTIES PASS_REGULAR_EXPRESSION "passed, [1-9][0-9]* failed")
 endfunction()
 
 manta_mutant(acknowledges_before_durable 500 follower.c
@@ -55,12 +67,6 @@ manta_mutant(changes_members_twice_at_once 500 membership.c
 manta_mutant(reads_without_majority 4000 reads.c
   [[return raft_majority(r, r->round, round_of)]]
   [[return round_of(&r->peers[0]) | r->round]])
-manta_mutant(answers_stale_terms_with_state 500 follower.c
-  [[raft_emit(r, RAFT_APPEND_REPLY, m->from)->append_reply.status = RAFT_APPEND_STALE;]]
-  [[raft_message *x = raft_emit(r, RAFT_APPEND_REPLY, m->from);
-    x->append_reply.status = RAFT_APPEND_OK;
-    x->append_reply.match = raft_log_last(&r->log);
-    x->append_reply.next = raft_log_last(&r->log) + 1;]])
 manta_mutant(sole_voter_keeps_its_term 500 election.c
   [[raft_set_term(r, r->term + 1, r->settings.id)]]
   [[raft_set_term(r, r->term + (raft_configuration_voters(&r->latest.c) > 1), r->settings.id)]])
@@ -70,3 +76,27 @@ manta_mutant(keeps_conflicting_entries 500 follower.c
 manta_mutant(never_commits_after_healing 500 replication.c
   [[if (p->mode == PEER_SNAPSHOT || m->append_reply.sequence < p->since || previous <= p->match || previous >= p->next) return]]
   [[if (p->mode != PEER_SNAPSHOT) return]])
+manta_mutant_unit(answers_stale_terms_with_state follower.c
+  [[raft_emit(r, RAFT_APPEND_REPLY, m->from)->append_reply.status = RAFT_APPEND_STALE;]]
+  [[raft_message *x = raft_emit(r, RAFT_APPEND_REPLY, m->from);
+    x->append_reply.status = RAFT_APPEND_OK;
+    x->append_reply.match = raft_log_last(&r->log);
+    x->append_reply.next = raft_log_last(&r->log) + 1;]])
+manta_mutant_unit(lets_late_refusals_through replication.c
+  [[|| previous <= p->match || previous >= p->next) return]]
+  [[) return]])
+manta_mutant_unit(refuses_pre_votes_without_its_term election.c
+  [[if (reply->vote_reply.granted) reply->term = m->term]]
+  [[reply->term = m->term]])
+manta_mutant_unit(learners_do_not_vote election.c
+  [[bool granted = !content && m->term == r->term]]
+  [[bool granted = raft_is_voter(r, r->settings.id) && !content && m->term == r->term]])
+manta_mutant_unit(removed_leaders_do_not_campaign election.c
+  [[return r->latest.index > r->commit && raft_configuration_is_voter(&r->previous.c, r->settings.id)]]
+  [[return false]])
+manta_mutant_unit(commit_falls raft.c
+  [[if (index > r->commit) r->commit = index]]
+  [[r->commit = index]])
+manta_mutant_unit(takes_up_late_votes election.c
+  [[if (!is_asking(r, m)) return]]
+  [[]])
