@@ -50,14 +50,17 @@ TEST(every_disk_call_fails)
     uint64_t n = 1, stops = 0, refusals = 0;
     for (bool failed = true; failed; n++) {
         host_cluster *c = one();
+        c->options.no_sync = true;
         EXPECT_EQ(hosts_start(c, 0), MANTA_OK);
         EXPECT(work(c, 60));
         hosts_stop(c, 0);
+        c->options.no_sync = false;
         os_file_fail_at(n, ENOSPC);
         manta_status status = hosts_start(c, 0);
         if (!status) EXPECT(work(c, 100));
         const char *why = status ? c->nodes[0].text : raft_host_failure(c->nodes[0].host);
         failed = os_file_has_failed();
+        c->options.no_sync = true;
         os_file_fail_at(0, 0);
         if (why) EXPECT(strstr(why, "No space left on device") && strstr(why, c->directory));
         refusals += status != MANTA_OK;
