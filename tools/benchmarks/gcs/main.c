@@ -30,7 +30,7 @@ typedef struct setup {
 } setup;
 static const setup setups[] = {
     {"1 voter", 1, false}, {"3 voters", 3, false}, {"1 voter, no fsync", 1, true}, {"3 voters, no fsync", 3, true}};
-enum { SETUPS = sizeof setups / sizeof *setups };
+enum { SETUPS = sizeof setups / sizeof *setups, THREE = 1 };
 
 typedef struct series {
     double values[ROUNDS_MAX];
@@ -195,15 +195,14 @@ static void failover(cluster *c, series *out)
     pause_ms(500);
 }
 
-static void measure_failover(void)
+static void measure_failover(series *out)
 {
     cluster c;
-    series s = {0};
-    if (*only && !strstr("failover", only)) return;
-    start_cluster(&c, &setups[1]);
-    for (int i = 0; i < FAILOVERS; i++) failover(&c, &s);
+    if (*only && strcmp("failover", only) != 0) return;
+    start_cluster(&c, &setups[THREE]);
+    for (int i = 0; i < FAILOVERS; i++) failover(&c, out);
     stop_cluster(&c);
-    print("3 voters", "failover, leader killed under load", "ms", &s);
+    print(setups[THREE].name, "failover, leader killed under load", "ms", out);
 }
 
 /* ---- all of it ---- */
@@ -236,6 +235,14 @@ static void print_figures(const char *name, figures f[LOADS])
     }
 }
 
+static void budget(const char *what, series *s, double bound, bool at_least)
+{
+    double value = median(s);
+    if (!s->count) return;
+    printf("budget: 3 voters with fsync: %s: %.0f, %s %.0f: %s\n", what, value, at_least ? "at least" : "at most", bound,
+        (at_least ? value >= bound : value <= bound) ? "ok" : "MISSED");
+}
+
 static void read_options(int argc, char **argv)
 {
     for (int i = 1; i + 1 < argc; i += 2) {
@@ -252,7 +259,7 @@ static void read_options(int argc, char **argv)
 int main(int argc, char **argv)
 {
     static figures f[SETUPS][LOADS];
-    series disk = {0}, trip = {0};
+    series disk = {0}, trip = {0}, gap = {0};
     read_options(argc, argv);
     for (int round = 0; round < rounds; round++) {
         measure_limits(&disk, &trip);
@@ -261,6 +268,9 @@ int main(int argc, char **argv)
     print("limit", "LMDB commits of one small record", "1/s", &disk);
     print("limit", "raw ZeroMQ round trip, 64 B, ipc", "us", &trip);
     for (int i = 0; i < SETUPS; i++) print_figures(setups[i].name, f[i]);
-    measure_failover();
+    measure_failover(&gap);
+    budget("commands/s with 64 outstanding", &f[THREE][1].rate, 40000, true);
+    budget("records/s, packed", &f[THREE][2].rate, 500000, true);
+    budget("failover in ms", &gap, 1000, false);
     return 0;
 }
