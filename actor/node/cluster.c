@@ -155,6 +155,7 @@ void on_peer_down(void *context, link_peer who, manta_status status, const char 
     if (w && p) {
         pthread_mutex_lock(&p->lock);
         p->state = PEER_DOWN;
+        add_seq(&p->downs, 1);
         snprintf(p->reason, sizeof p->reason, "%s", reason);
         drop_waiting(p);
         pthread_mutex_unlock(&p->lock);
@@ -165,7 +166,7 @@ void on_peer_down(void *context, link_peer who, manta_status status, const char 
         serve_cancel_all(w, p);
         borrowed_return_all(w, p);
         peer_wake_senders(w, p);
-        transfer_peer_down();
+        transfer_peer_down(w, p);
     }
 }
 

@@ -72,7 +72,9 @@ typedef struct peer {
     waiting *first, *last; /* messages until it is up, or has room */
     size_t waiting_bytes;
     waiting *senders;                           /* who waits for room, or for its hello */
-    bool has_hello, shares_store, is_forgotten; /* is_forgotten: down, and no object is kept for it any more */
+    bool has_hello, shares_store;
+    _Atomic uint32_t downs; /* how often it went down */
+    uint32_t downs_seen;    /* by the transfer thread */
     uint64_t store_key;                         /* the same for processes of one store */
     _Atomic bool has_address;                   /* others can connect to it */
     _Atomic uint32_t under_way;                 /* calls to it */

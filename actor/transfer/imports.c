@@ -66,10 +66,11 @@ static bool wait_for_hold(import *i, peer *from, flight **f)
     return true;
 }
 
-static bool ask_to_hold(const import *i, manta_ref id, bool answer)
+static bool ask_to_hold(import *i, manta_ref id, bool answer)
 {
     wire_head h = {.kind = WIRE_HOLD, .call = i->number, .status = answer};
     peer *p = peer_get(i->name.process, true);
+    if (p) i->downs = load_seq(&p->downs);
     return p && peer_send(p, &h, &id, sizeof id, false) == MANTA_OK;
 }
 
@@ -300,10 +301,11 @@ static void gather(worker *w, import_test is_meant, const void *context, some *o
     pthread_mutex_unlock(&imports.lock);
 }
 
-static bool is_of(worker *w, const import *i, const void *process)
+static bool is_of(worker *w, const import *i, const void *gone)
 {
+    const peer *p = gone;
     (void)w;
-    return i->state != IMPORT_HERE && i->name.process == *(const uint64_t *)process && !pull_is_running(i);
+    return i->state != IMPORT_HERE && i->name.process == p->process && i->downs != p->downs_seen && !pull_is_running(i);
 }
 
 /* What is being pulled goes on with what sources there are: pull.c sees to it. */
@@ -311,7 +313,7 @@ void imports_peer_down(worker *w, peer *p)
 {
     some s;
     do {
-        gather(w, is_of, &p->process, &s);
+        gather(w, is_of, p, &s);
         for (uint32_t k = 0; k < s.count; k++) {
             import *i = import_get(s.numbers[k]);
             if (!i || (!i->is_held && import_held(w, i, MANTA_EUNKNOWN))) continue;

@@ -80,6 +80,7 @@ typedef struct import {
     _Atomic import_state state;
     _Atomic need why;
     bool is_held;
+    uint32_t downs; /* of the named process when it was asked to hold the object */
     flight_link *flights;
     struct pull *pull; /* the transfer thread's */
 } import;

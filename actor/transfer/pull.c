@@ -376,7 +376,8 @@ const char *pull_chunk(worker *w, peer *from, const wire_head *h, const void *da
     pull *p = i ? i->pull : NULL;
     if (!p || p->state != PULL_RUNS) return NULL; /* it has ended meanwhile */
     int s = source_of(p, from);
-    if (s < 0 || h->method >= p->chunks || p->marks[h->method] != s + 1) return "a chunk of an object that was not asked for";
+    if (s < 0) return NULL; /* of one that was given up */
+    if (h->method >= p->chunks || p->marks[h->method] != s + 1) return "a chunk of an object that was not asked for";
     if (bytes != chunk_bytes(p->size, h->method)) return "a chunk of an object with a wrong length";
     memcpy(p->data + h->method * CHUNK_SIZE, data, bytes);
     p->marks[h->method] = HERE;

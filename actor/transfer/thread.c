@@ -191,22 +191,23 @@ static void peer_is_down(worker *w, peer *p)
     pulls_peer_down(w, p);
     imports_peer_down(w, p);
     serve_peer_down(w, p);
-    exports_peer_down(w, p);
+}
+
+static peer *next_down(void)
+{
+    size_t cursor = 0;
+    pthread_mutex_lock(&the_node.lock);
+    peer *p;
+    while ((p = id_table_next(&the_node.peers, &cursor, NULL)) && load_seq(&p->downs) == p->downs_seen) continue;
+    pthread_mutex_unlock(&the_node.lock);
+    return p;
 }
 
 static void peers_are_down(worker *w)
 {
-    size_t cursor = 0;
-    for (;;) {
-        pthread_mutex_lock(&the_node.lock);
-        peer *p = id_table_next(&the_node.peers, &cursor, NULL);
-        pthread_mutex_unlock(&the_node.lock);
-        if (!p) return;
-        pthread_mutex_lock(&p->lock);
-        bool fresh = p->state == PEER_DOWN && !p->is_forgotten;
-        if (fresh) p->is_forgotten = true;
-        pthread_mutex_unlock(&p->lock);
-        if (fresh) peer_is_down(w, p);
+    for (peer *p; (p = next_down());) {
+        p->downs_seen = load_seq(&p->downs);
+        peer_is_down(w, p);
     }
 }
 
@@ -318,5 +319,11 @@ void sweep_wanted(void)
     os_futex_wake(&all.posted, 1);
 }
 
-void transfer_peer_down(void) { wake(&all.some_down); }
+/* Its holds go at once, so that those of another connection of the same process are not among them; the rest on the transfer thread. */
+void transfer_peer_down(worker *w, peer *p)
+{
+    exports_peer_down(w, p);
+    wake(&all.some_down);
+}
+
 void transfer_peer_room(void) { wake(&all.some_room); }
