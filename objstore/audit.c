@@ -12,7 +12,7 @@
 static void count_object(const store *s, slot *x, store_info *out)
 {
     store_state state = state_of(x);
-    uint64_t size = x->size_bytes, holders = load_relaxed(&x->holders), pins = load_relaxed(&x->pins);
+    uint64_t size = __atomic_load_n(&x->size_bytes, __ATOMIC_RELAXED), holders = load_relaxed(&x->holders), pins = load_relaxed(&x->pins);
     out->creating += state == STORE_CREATING;
     if (state == STORE_CREATING && load_relaxed(&x->offset) == NO_OFFSET) return; /* it has no room yet */
     out->objects++;

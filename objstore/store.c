@@ -171,7 +171,7 @@ static manta_status slot_fill(store *s, uint64_t size_bytes, store_state state, 
     slot *x;
     manta_status status = slot_new(s, &x);
     if (status) return status;
-    x->size_bytes = size_bytes;
+    __atomic_store_n(&x->size_bytes, size_bytes, __ATOMIC_RELAXED);
     x->owner = (uint8_t)s->me;
     x->created_ms = (uint32_t)store_now_ms(s);
     x->site = s->call_sites && site_of_thread ? site_row(s, site_of_thread) : 0;
@@ -289,7 +289,7 @@ static void copy_in(store *s, slot *x, const void *data, uint64_t size_bytes, ui
     if (!bytes) return;
     arena_populate(s, load_relaxed(&x->offset), bytes);
     if (size_bytes) memcpy(s->writable + load_relaxed(&x->offset), data, size_bytes);
-    x->size_bytes = size_bytes;
+    __atomic_store_n(&x->size_bytes, size_bytes, __ATOMIC_RELAXED);
     if (n_refs) inside_announce(s, x, n_refs);
 }
 
@@ -338,7 +338,7 @@ manta_status store_prepare(store *s, store_id id, uint64_t size_bytes, uint32_t 
     manta_status status = begin_fulfil(s, x, bytes);
     if (status) return status;
     (void)local_pin(s, x); /* as store_create does, for store_seal */
-    x->size_bytes = size_bytes;
+    __atomic_store_n(&x->size_bytes, size_bytes, __ATOMIC_RELAXED); /* store_stat looks at it */
     if (bytes) arena_populate(s, load_relaxed(&x->offset), bytes);
     if (n_refs) inside_announce(s, x, n_refs);
     *out_data = bytes ? s->writable + load_relaxed(&x->offset) : (unsigned char *)(uintptr_t)no_bytes;
@@ -354,7 +354,7 @@ manta_status store_unprepare(store *s, store_id id)
     if (!x || (status = slot_free_room(s, x))) return status;
     store_seq(&x->offset, NO_OFFSET);
     flags_clear(x, SLOT_REFS | SLOT_CELL);
-    x->size_bytes = 0;
+    __atomic_store_n(&x->size_bytes, 0, __ATOMIC_RELAXED);
     local_unpin(s, x);
     slot_set_state(s, x, STORE_PENDING);
     atomic_fetch_or_explicit(&x->state, SLOT_WAITED, memory_order_seq_cst); /* who waited before waits on */
