@@ -394,10 +394,12 @@ void on_peer_message(void *context, link_peer from, const link_message *m)
     peer *p = peer_of(from.process);
     worker *w = worker_self();
     if (!p || !w) return;
-    const char *bad = m->size_bytes < sizeof head ? "a message that is shorter than its head" : NULL;
+    const char *bad =
+        m->size_bytes < sizeof head || (m->body && m->size_bytes != sizeof head) ? "a message whose head has another size" : NULL;
     if (!bad) {
         memcpy(&head, m->data, sizeof head);
-        arrival a = {w, p, &head, (const unsigned char *)m->data + sizeof head, m->size_bytes - sizeof head, m->frame};
+        const void *rest = m->body ? m->body : (const unsigned char *)m->data + sizeof head;
+        arrival a = {w, p, &head, rest, m->size_bytes - sizeof head + m->body_bytes, m->frame};
         p->received++;
         bad = dispatch(&a);
     }

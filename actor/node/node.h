@@ -71,15 +71,15 @@ typedef struct peer {
     uint32_t n_relations, room_relations;
     waiting *first, *last; /* messages until it is up, or has room */
     size_t waiting_bytes;
-    waiting *senders;                           /* who waits for room, or for its hello */
+    waiting *senders; /* who waits for room, or for its hello */
     bool has_hello, shares_store;
-    _Atomic uint32_t downs; /* how often it went down */
-    uint32_t downs_seen;    /* by the transfer thread */
-    uint64_t store_key;                         /* the same for processes of one store */
-    _Atomic bool has_address;                   /* others can connect to it */
-    _Atomic uint32_t under_way;                 /* calls to it */
-    _Atomic uint32_t jobs;                      /* of its messages, waiting for the transfer thread */
-    _Atomic uint64_t bulk;                      /* bytes of chunks on the way to it */
+    _Atomic uint32_t downs;     /* how often it went down */
+    uint32_t downs_seen;        /* by the transfer thread */
+    uint64_t store_key;         /* the same for processes of one store */
+    _Atomic bool has_address;   /* others can connect to it */
+    _Atomic uint32_t under_way; /* calls to it */
+    _Atomic uint32_t jobs;      /* of its messages, waiting for the transfer thread */
+    _Atomic uint64_t bulk;      /* bytes of chunks on the way to it */
     uint64_t sent, received;
 } peer;
 

@@ -42,7 +42,7 @@ void arrival_end(worker *w, uint64_t borrow);
 /* A message of kind WIRE_HOLD or later. What is wrong with it, or NULL. */
 const char *transfer_message(worker *w, peer *from, const wire_head *head, const void *data, size_t bytes, link_frame *frame);
 void transfer_peer_down(worker *w, peer *p); /* its `downs` has moved on */
-void transfer_peer_room(void); /* some link takes more again */
+void transfer_peer_room(void);               /* some link takes more again */
 
 /* Bytes of these objects that are in that process, or in one with the same store. */
 uint64_t transfer_bytes_at(const peer *p, const manta_ref *refs, uint32_t count);

@@ -18,11 +18,11 @@
 
 enum { RETRY_FIRST_MS = 2, RETRY_LONGEST_MS = 250, EPOCH_MS = 1000 };
 
-int session_send(session *s, zmq_msg_t *m)
+int session_send(session *s, zmq_msg_t *m, zmq_msg_t *body)
 {
     const link_ops *ops = s->links->ops;
-    if (s->dial && s->dial->is_welcome) return ops->dial_send(s->dial, m);
-    return s->route ? ops->route_send(s->links, s->route, m) : ENOTCONN;
+    if (s->dial && s->dial->is_welcome) return ops->dial_send(s->dial, m, body);
+    return s->route ? ops->route_send(s->links, s->route, m, body) : ENOTCONN;
 }
 
 static frame_hello hello_of(const links *l, uint64_t expect)
@@ -53,7 +53,7 @@ void dial_connected(links *l, dial *d)
     zmq_msg_t m;
     frame_head head = {FRAME_HELLO, d->session ? d->session->number : 0, d->session ? d->session->expected : 1};
     size_t n = frame_put_hello(bytes, &head, &h);
-    if (bytes_message(&m, bytes, n) && l->ops->dial_send(d, &m)) zmq_msg_close(&m);
+    if (bytes_message(&m, bytes, n) && l->ops->dial_send(d, &m, NULL)) zmq_msg_close(&m);
 }
 
 static bool dial_open(links *l, dial *d)
@@ -210,7 +210,7 @@ static void end_theirs(links *l, dial *d, const frame_hello *h)
     const session *s = session_find(l, h->process);
     zmq_msg_t m;
     frame_put_head(bytes, &(frame_head){FRAME_BYE, s ? s->number - 1 : session_last(l, h->process, h->incarnation), 1});
-    if (bytes_message(&m, bytes, sizeof bytes) && l->ops->dial_send(d, &m)) zmq_msg_close(&m);
+    if (bytes_message(&m, bytes, sizeof bytes) && l->ops->dial_send(d, &m, NULL)) zmq_msg_close(&m);
     dial_close(d, true);
     dial_broken(l, d, "it was in a link that is over here");
 }
@@ -280,7 +280,7 @@ static void refuse(links *l, uint32_t route, manta_status status, const char *te
     zmq_msg_t m;
     size_t n = frame_put_refuse(bytes, (uint32_t)status, text);
     count_up(&l->counts.refused, 1);
-    if (bytes_message(&m, bytes, n) && l->ops->route_send(l, route, &m)) zmq_msg_close(&m);
+    if (bytes_message(&m, bytes, n) && l->ops->route_send(l, route, &m, NULL)) zmq_msg_close(&m);
 }
 
 static void welcome(links *l, session *s)
@@ -289,7 +289,7 @@ static void welcome(links *l, session *s)
     frame_hello mine = hello_of(l, 0);
     zmq_msg_t m;
     size_t n = frame_put_hello(bytes, &(frame_head){FRAME_WELCOME, s->number, s->expected}, &mine);
-    if (bytes_message(&m, bytes, n) && session_send(s, &m)) zmq_msg_close(&m);
+    if (bytes_message(&m, bytes, n) && session_send(s, &m, NULL)) zmq_msg_close(&m);
 }
 
 static void drop_dial(session *s)
@@ -349,29 +349,29 @@ static void take_hello(links *l, uint32_t route, zmq_msg_t *m, const frame_head 
 
 /* ---- frames of a peer that is up ---- */
 
-static void take_frame(session *s, zmq_msg_t *m, const frame_head *h)
+static void take_frame(session *s, zmq_msg_t *m, zmq_msg_t *body, const frame_head *h)
 {
     s->heard_ns = s->links->now_ns;
     session_acked(s, h->expected);
-    if (h->kind == FRAME_DATA) session_receive(s, m, h);
+    if (h->kind == FRAME_DATA) session_receive(s, m, body, h);
     else if (h->kind == FRAME_BYE) {
         session_bury(s, h->sequence);
         session_down(s, MANTA_ESHUTDOWN, "it said goodbye", false);
     } else if (h->kind != FRAME_ACK) session_down(s, MANTA_EDECODE, "a handshake in the middle of a connection", true);
 }
 
-void take_dial_frame(links *l, dial *d, zmq_msg_t *m)
+void take_dial_frame(links *l, dial *d, zmq_msg_t *m, zmq_msg_t *body)
 {
     frame_head h;
     const char *wrong = frame_get_head(zmq_msg_data(m), zmq_msg_size(m), &h);
     if (wrong) dial_end(l, d, MANTA_EDECODE, wrong);
     else if (h.kind == FRAME_WELCOME) take_welcome(l, d, m, &h);
     else if (h.kind == FRAME_REFUSE) take_refusal(l, d, m);
-    else if (d->is_welcome) take_frame(d->session, m, &h);
+    else if (d->is_welcome) take_frame(d->session, m, body, &h);
     else dial_end(l, d, MANTA_EDECODE, "it sent something else than a welcome");
 }
 
-void take_route_frame(links *l, uint32_t route, zmq_msg_t *m)
+void take_route_frame(links *l, uint32_t route, zmq_msg_t *m, zmq_msg_t *body)
 {
     frame_head h;
     session *s = id_table_get(&l->routes, route);
@@ -379,6 +379,6 @@ void take_route_frame(links *l, uint32_t route, zmq_msg_t *m)
     if (wrong && s) session_down(s, MANTA_EDECODE, wrong, false);
     else if (wrong) refuse(l, route, MANTA_EDECODE, wrong);
     else if (h.kind == FRAME_HELLO) take_hello(l, route, m, &h);
-    else if (s) take_frame(s, m, &h);
+    else if (s) take_frame(s, m, body, &h);
     else count_up(&l->counts.refused, 1); /* of a connection that is over */
 }

@@ -48,11 +48,18 @@ void frame_put_count(void *out, uint32_t count)
     put32((unsigned char *)out + 28, 0);
 }
 
-unsigned char *frame_put_message(void *at, size_t size)
+unsigned char *frame_put_message_head(void *at, size_t size)
 {
     unsigned char *p = at;
     put32(p, (uint32_t)size);
     put32(p + 4, 0);
+    return p + FRAME_MESSAGE_HEAD;
+}
+
+unsigned char *frame_put_message(void *at, size_t size)
+{
+    unsigned char *p = at;
+    (void)frame_put_message_head(at, size);
     if (size % 8) memset(p + FRAME_MESSAGE_HEAD + (size & ~(size_t)7), 0, 8);
     return p + FRAME_MESSAGE_HEAD;
 }
@@ -137,6 +144,16 @@ const char *frame_check_data(const void *data, size_t size, size_t message_limit
     if (n != count) return "a data frame with another number of messages than it says";
     *out_count = count;
     return NULL;
+}
+
+const char *frame_check_split(const void *data, size_t size, size_t body_bytes, size_t message_limit)
+{
+    const unsigned char *p = data;
+    const size_t heads = FRAME_DATA_HEAD + FRAME_MESSAGE_HEAD;
+    if (size < heads || get32(p + 24) != 1) return "a frame in two parts with another number of messages than one";
+    size_t bytes = get32(p + FRAME_DATA_HEAD);
+    if (bytes > message_limit) return "a message above the limit";
+    return bytes == size - heads + body_bytes ? NULL : "a message of another size than its two parts";
 }
 
 const void *frame_next(const void *data, size_t *at, size_t *out_size)

@@ -3,6 +3,7 @@
  *
  *   0 "MNTL" | 4 version u8, kind u8, 0 u16 | 8 sequence u64 | 16 next expected u64 | 24 kind's own
  *   DATA      24 number of messages u32, 0 u32; then each message: u32 size, 0 u32, bytes, zeros up to a multiple of 8
+ *             A frame may be two parts of a ZeroMQ message: it has one message, whose last bytes are the second part
  *   HELLO     24 process u64, incarnation u64, expected process u64 (0: any), lowest and highest version u8 u8, 0 u16, address size u32; address
  *   WELCOME   as HELLO, without `expected`
  *   REFUSE    24 status u32, text size u32; text
@@ -43,6 +44,7 @@ void frame_put_count(void *out, uint32_t count); /* of a DATA frame's messages *
 static inline size_t frame_message_bytes(size_t size) { return FRAME_MESSAGE_HEAD + ((size + 7) & ~(size_t)7); }
 /* Writes a message's head; returns where its bytes go. */
 unsigned char *frame_put_message(void *at, size_t size);
+unsigned char *frame_put_message_head(void *at, size_t size); /* the same without the zeros behind the bytes */
 size_t frame_put_hello(
     void *out, const frame_head *head, const frame_hello *hello);      /* bytes; out: FRAME_HELLO_HEAD + FRAME_ADDRESS_LIMIT */
 size_t frame_put_refuse(void *out, uint32_t status, const char *text); /* out: FRAME_REFUSE_HEAD + 255 */
@@ -53,6 +55,8 @@ const char *frame_get_hello(const void *data, size_t size, frame_hello *out);
 const char *frame_get_refuse(const void *data, size_t size, uint32_t *out_status, char *text, size_t room);
 /* Checks all messages of a DATA frame. *out_count: how many. */
 const char *frame_check_data(const void *data, size_t size, size_t message_limit, uint32_t *out_count);
+/* The same for a frame in two parts: one message, of which the second part, `body_bytes`, is the rest. */
+const char *frame_check_split(const void *data, size_t size, size_t body_bytes, size_t message_limit);
 /* The next message of a checked frame: *at begins at FRAME_DATA_HEAD. */
 const void *frame_next(const void *data, size_t *at, size_t *out_size);
 

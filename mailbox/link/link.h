@@ -28,6 +28,8 @@ typedef struct
     link_message { /* what was received; `data` is 8-byte aligned and valid during the callback, or until the frame is released */
     const void *data;
     size_t size_bytes;
+    const void *body; /* NULL, or the rest of the message: a large body that link_send did not copy */
+    size_t body_bytes;
     link_frame *frame;
 } link_message;
 
@@ -79,7 +81,7 @@ manta_status link_connect(links *l, const char *address, uint64_t expect);
 /* Gives the peer up: on_down follows with this status. */
 void link_drop(links *l, uint64_t process, manta_status why);
 
-/* Queues a message of the two parts, head then body (either may be empty; both are copied unless body_free is set). body_free: called once with (body, hint) from any thread when the bytes are not needed any more, also on failure. MANTA_ENOTFOUND: no such peer is up; MANTA_ELIMIT: credit_bytes are out;
+/* Queues a message of the two parts, head then body (either may be empty; both are copied, but not a body of more than 32 KiB with body_free). body_free: called once with (body, hint) from any thread when the bytes are not needed any more, also on failure. MANTA_ENOTFOUND: no such peer is up; MANTA_ELIMIT: credit_bytes are out;
  * MANTA_ETOOLONG; MANTA_ENOMEM; MANTA_ESHUTDOWN. */
 manta_status link_send(links *l, uint64_t process, const void *head, size_t head_bytes, const void *body, size_t body_bytes,
     void (*body_free)(void *body, void *hint), void *hint);

@@ -37,6 +37,11 @@ typedef struct out_frame {
     size_t bytes, credit;  /* credit: of its messages */
     unsigned char *memory; /* until it is a message */
     zmq_msg_t message;
+    void *body; /* the rest of its only message, somebody else's memory; NULL: none */
+    size_t body_bytes;
+    void (*body_free)(void *body, void *hint); /* until it is a message */
+    void *body_hint;
+    zmq_msg_t body_message;
 } out_frame;
 
 typedef struct frame_list {
@@ -58,8 +63,9 @@ typedef struct dial { /* a connection that we began */
 typedef struct link_ops {
     bool (*dial_open)(dial *d); /* sets d->connection; false: errno says why */
     void (*dial_close)(dial *d, bool after_goodbye);
-    int (*dial_send)(dial *d, zmq_msg_t *m); /* 0: m is taken; else errno: EAGAIN, or the connection is gone */
-    int (*route_send)(struct links *l, uint32_t route, zmq_msg_t *m);
+    /* body: NULL, or the frame's second part. 0: both are taken; else errno: EAGAIN, or the connection is gone. */
+    int (*dial_send)(dial *d, zmq_msg_t *m, zmq_msg_t *body);
+    int (*route_send)(struct links *l, uint32_t route, zmq_msg_t *m, zmq_msg_t *body);
     void (*wake)(struct links *l); /* any thread: there is work, and `parked` is set, or a new dial */
     void (*stop)(struct links *l, uint64_t linger_ns);
     void (*free)(struct links *l); /* connections are closed already */
@@ -145,11 +151,11 @@ void session_bury(session *s, uint64_t number);                                /
 void session_graves_free(links *l);
 session *session_new(links *l, const frame_hello *hello, uint64_t number); /* NULL: out of memory, or too many */
 void session_down(session *s, manta_status status, const char *reason, bool tell);
-void session_pull(session *s);                                       /* what senders have left */
-void session_pump(session *s);                                       /* sends what can be sent */
-void session_resume(session *s, uint64_t expected);                  /* on a new connection: again from there */
-void session_say(session *s, uint8_t kind);                          /* ACK or BYE */
-void session_receive(session *s, zmq_msg_t *m, const frame_head *h); /* DATA; takes m's content */
+void session_pull(session *s);                                                        /* what senders have left */
+void session_pump(session *s);                                                        /* sends what can be sent */
+void session_resume(session *s, uint64_t expected);                                   /* on a new connection: again from there */
+void session_say(session *s, uint8_t kind);                                           /* ACK or BYE */
+void session_receive(session *s, zmq_msg_t *m, zmq_msg_t *body, const frame_head *h); /* DATA; takes their content */
 void session_acked(session *s, uint64_t expected);
 void session_mark(session *s); /* dirty: any thread */
 
@@ -158,10 +164,10 @@ void dial_connected(links *l, dial *d);                                    /* sa
 void dial_broken(links *l, dial *d, const char *why);                      /* tries again, or gives up */
 void dial_end(links *l, dial *d, manta_status status, const char *reason); /* is over; tells who waits */
 void dials_tick(links *l);
-void take_dial_frame(links *l, dial *d, zmq_msg_t *m);
-void take_route_frame(links *l, uint32_t route, zmq_msg_t *m);
+void take_dial_frame(links *l, dial *d, zmq_msg_t *m, zmq_msg_t *body); /* body: NULL, or a second part */
+void take_route_frame(links *l, uint32_t route, zmq_msg_t *m, zmq_msg_t *body);
 static inline bool session_is_connected(const session *s) { return s->route || (s->dial && s->dial->is_welcome); }
-int session_send(session *s, zmq_msg_t *m); /* 0, or errno; m is consumed when 0 */
+int session_send(session *s, zmq_msg_t *m, zmq_msg_t *body); /* 0, or errno; they are consumed when 0 */
 
 static inline void dial_close(dial *d, bool after_goodbye)
 {

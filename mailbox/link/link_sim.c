@@ -177,11 +177,28 @@ static link_sim_path *path_of(link_sim *s, const sim_connection *c, int way)
     return way == THERE ? &s->paths[c->from][c->to] : &s->paths[c->to][c->from];
 }
 
-static int send_on(link_sim *s, sim_connection *c, int way, zmq_msg_t *m)
+/* A frame of two parts travels as one: the bytes are the same. 0, or ENOMEM. */
+static int join_parts(zmq_msg_t *m, zmq_msg_t *body)
+{
+    zmq_msg_t both;
+    size_t first = zmq_msg_size(m), rest = zmq_msg_size(body), padding = (8 - (first + rest) % 8) % 8;
+    if (zmq_msg_init_size(&both, first + rest + padding)) return ENOMEM;
+    unsigned char *to = zmq_msg_data(&both);
+    memcpy(to, zmq_msg_data(m), first);
+    memcpy(to + first, zmq_msg_data(body), rest);
+    memset(to + first + rest, 0, padding);
+    zmq_msg_move(m, &both);
+    zmq_msg_close(body);
+    zmq_msg_init(body);
+    return 0;
+}
+
+static int send_on(link_sim *s, sim_connection *c, int way, zmq_msg_t *m, zmq_msg_t *body)
 {
     sim_pipe *p = &c->pipes[way];
     if (!c->is_open) return ENOTCONN;
     if (p->count >= SEND_FRAMES) return EAGAIN;
+    if (body && join_parts(m, body)) return ENOMEM;
     if (c->is_cut || (way == BACK && !c->dial)) { /* nobody has heard of it yet */
         zmq_msg_close(m);
         return 0;
@@ -248,12 +265,12 @@ static void sim_close(dial *d, bool after_goodbye)
     if (is_over(c)) connection_free(s, c);
 }
 
-static int sim_send(dial *d, zmq_msg_t *m) { return send_on(sim_of(d->links), d->connection, THERE, m); }
+static int sim_send(dial *d, zmq_msg_t *m, zmq_msg_t *body) { return send_on(sim_of(d->links), d->connection, THERE, m, body); }
 
-static int sim_send_back(links *l, uint32_t route, zmq_msg_t *m)
+static int sim_send_back(links *l, uint32_t route, zmq_msg_t *m, zmq_msg_t *body)
 {
     sim_connection *c = connection_of_route(sim_of(l), route);
-    return c ? send_on(sim_of(l), c, BACK, m) : EHOSTUNREACH;
+    return c ? send_on(sim_of(l), c, BACK, m, body) : EHOSTUNREACH;
 }
 
 static void sim_wake(links *l)
@@ -368,11 +385,11 @@ static void arrive(link_sim *s, sim_connection *c, int way)
     sim_frame *f = pipe_take(&c->pipes[way]);
     links *l = s->ends[way == THERE ? c->to : c->from].links;
     note(s, hash_bytes(zmq_msg_data(&f->message), zmq_msg_size(&f->message)));
-    if (way == BACK) take_dial_frame(l, c->dial, &f->message);
+    if (way == BACK) take_dial_frame(l, c->dial, &f->message, NULL);
     else {
         uint32_t route = c->route;
         if (is_over(c)) connection_free(s, c);
-        take_route_frame(l, route, &f->message);
+        take_route_frame(l, route, &f->message, NULL);
     }
     frame_free(f);
 }

@@ -87,14 +87,22 @@ static bool open_dealer(dial *d)
     return false;
 }
 
-static int send_dealer(dial *d, zmq_msg_t *m) { return zmq_msg_send(m, d->connection, ZMQ_DONTWAIT) < 0 ? errno : 0; }
+/* After the first part ZeroMQ takes the second one in any case. */
+static int send_parts(void *socket, zmq_msg_t *m, zmq_msg_t *body)
+{
+    if (zmq_msg_send(m, socket, body ? ZMQ_DONTWAIT | ZMQ_SNDMORE : ZMQ_DONTWAIT) < 0) return errno;
+    if (body && zmq_msg_send(body, socket, ZMQ_DONTWAIT) < 0) zmq_msg_close(body);
+    return 0;
+}
 
-static int send_router(links *l, uint32_t route, zmq_msg_t *m)
+static int send_dealer(dial *d, zmq_msg_t *m, zmq_msg_t *body) { return send_parts(d->connection, m, body); }
+
+static int send_router(links *l, uint32_t route, zmq_msg_t *m, zmq_msg_t *body)
 {
     unsigned char id[ROUTE_BYTES] = {0};
     memcpy(id + 1, &route, 4);
     if (zmq_send(zmq_of(l)->router, id, sizeof id, ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0) return errno;
-    return zmq_msg_send(m, zmq_of(l)->router, ZMQ_DONTWAIT) < 0 ? errno : 0;
+    return send_parts(zmq_of(l)->router, m, body);
 }
 
 static void read_monitor(links *l, dial *d)
@@ -128,23 +136,47 @@ static void read_monitors(links *l)
 
 /* ---- the loop ---- */
 
+typedef struct parts { /* of a message */
+    zmq_msg_t first, second;
+    bool is_there, is_whole, has_second; /* is_whole: one part, or two */
+} parts;
+
+static void receive_parts(void *socket, parts *p)
+{
+    zmq_msg_init(&p->first);
+    zmq_msg_init(&p->second);
+    p->is_there = zmq_msg_recv(&p->first, socket, ZMQ_DONTWAIT) >= 0;
+    p->has_second = p->is_there && zmq_msg_more(&p->first);
+    bool more = p->has_second && zmq_msg_recv(&p->second, socket, ZMQ_DONTWAIT) >= 0 && zmq_msg_more(&p->second);
+    p->is_whole = p->is_there && !more;
+    while (more) {
+        zmq_msg_t rest;
+        zmq_msg_init(&rest);
+        more = zmq_msg_recv(&rest, socket, ZMQ_DONTWAIT) >= 0 && zmq_msg_more(&rest);
+        zmq_msg_close(&rest);
+    }
+}
+
+static void close_parts(parts *p)
+{
+    zmq_msg_close(&p->first);
+    zmq_msg_close(&p->second);
+}
+
 static bool receive_router(links *l)
 {
     link_zmq *z = zmq_of(l);
     bool some = false;
     for (int i = 0; i < RECEIVE_BATCH; i++) {
         unsigned char id[ROUTE_BYTES + 1];
-        zmq_msg_t m;
+        parts p;
         int n = zmq_recv(z->router, id, sizeof id, ZMQ_DONTWAIT);
         if (n < 0) return some;
-        zmq_msg_init(&m);
-        int got = zmq_msg_recv(&m, z->router, ZMQ_DONTWAIT);
-        bool whole = got >= 0 && !zmq_msg_more(&m);
+        receive_parts(z->router, &p);
         uint32_t route = 0;
         memcpy(&route, id + 1, 4);
-        if (whole && n == ROUTE_BYTES && route) take_route_frame(l, route, &m);
-        while (got >= 0 && zmq_msg_more(&m)) got = zmq_msg_recv(&m, z->router, ZMQ_DONTWAIT);
-        zmq_msg_close(&m);
+        if (p.is_whole && n == ROUTE_BYTES && route) take_route_frame(l, route, &p.first, p.has_second ? &p.second : NULL);
+        close_parts(&p);
         some = true;
     }
     return some;
@@ -154,12 +186,11 @@ static bool receive_dial(links *l, dial *d)
 {
     bool some = false;
     for (int i = 0; i < RECEIVE_BATCH && d->connection && !d->is_over; i++) {
-        zmq_msg_t m;
-        zmq_msg_init(&m);
-        int n = zmq_msg_recv(&m, d->connection, ZMQ_DONTWAIT);
-        if (n >= 0) take_dial_frame(l, d, &m);
-        zmq_msg_close(&m);
-        if (n < 0) return some;
+        parts p;
+        receive_parts(d->connection, &p);
+        if (p.is_whole) take_dial_frame(l, d, &p.first, p.has_second ? &p.second : NULL);
+        close_parts(&p);
+        if (!p.is_there) return some;
         some = true;
     }
     return some;

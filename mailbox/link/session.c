@@ -11,8 +11,8 @@ enum { SESSIONS_BITS = 16 }; /* so many sessions of two incarnations, 2^16, have
 
 struct link_frame {
     _Atomic uint32_t references;
-    zmq_msg_t message;
-    void *copy; /* aligned bytes, when ZeroMQ's are not */
+    zmq_msg_t message, body; /* body: a second part */
+    void *copy;              /* aligned bytes, when ZeroMQ's are not */
 };
 
 /* ---- lists ---- */
@@ -46,6 +46,8 @@ static void frame_free(out_frame *f)
     if (!f) return;
     if (f->memory) base_free(f->memory);
     else zmq_msg_close(&f->message);
+    if (f->body_free) f->body_free(f->body, f->body_hint);
+    else if (f->body) zmq_msg_close(&f->body_message);
     base_free(f);
 }
 
@@ -103,13 +105,37 @@ static out_frame *frame_with_room(session *s, size_t need)
     return f;
 }
 
+/* Under the lock. */
+static bool has_credit(session *s, size_t size)
+{
+    bool ok = !s->credit_used || s->credit_used + frame_message_bytes(size) <= s->links->credit_bytes;
+    if (!ok) s->is_starved = true;
+    return ok;
+}
+
+/* A message whose body stays where it is: a frame of its own. */
+static manta_status append_split(session *s, const void *head, size_t head_bytes, const out_frame *body)
+{
+    seal(s);
+    out_frame *f = frame_new(FRAME_DATA_HEAD + FRAME_MESSAGE_HEAD + head_bytes);
+    if (!f) return MANTA_ENOMEM;
+    memcpy(frame_put_message_head(f->memory + f->bytes, head_bytes + body->body_bytes), head, head_bytes);
+    f->bytes += FRAME_MESSAGE_HEAD + head_bytes;
+    f->count = 1;
+    f->body = body->body;
+    f->body_bytes = body->body_bytes;
+    f->body_free = body->body_free;
+    f->body_hint = body->body_hint;
+    f->credit = frame_message_bytes(head_bytes + body->body_bytes);
+    s->credit_used += f->credit;
+    list_add(&s->sealed, f);
+    return MANTA_OK;
+}
+
 static manta_status append(session *s, const void *head, size_t head_bytes, const void *body, size_t body_bytes)
 {
     size_t size = head_bytes + body_bytes, need = frame_message_bytes(size);
-    if (s->credit_used && s->credit_used + need > s->links->credit_bytes) {
-        s->is_starved = true;
-        return MANTA_ELIMIT;
-    }
+    if (!has_credit(s, size)) return MANTA_ELIMIT;
     out_frame *f = frame_with_room(s, need);
     if (!f) return MANTA_ENOMEM;
     unsigned char *to = frame_put_message(f->memory + f->bytes, size);
@@ -127,6 +153,8 @@ manta_status link_send(links *l, uint64_t process, const void *head, size_t head
     void (*body_free)(void *body, void *hint), void *hint)
 {
     manta_status status = MANTA_ENOTFOUND;
+    out_frame apart = {.body = (void *)(uintptr_t)body, .body_bytes = body_bytes, .body_free = body_free, .body_hint = hint};
+    bool splits = body_free && body_bytes > LARGE_BYTES;
     if (head_bytes > l->message_limit || body_bytes > l->message_limit - head_bytes) status = MANTA_ETOOLONG;
     else if (load_relaxed(&l->closing)) status = MANTA_ESHUTDOWN;
     else {
@@ -135,12 +163,14 @@ manta_status link_send(links *l, uint64_t process, const void *head, size_t head
         if (s) pthread_mutex_lock(&s->lock);
         pthread_mutex_unlock(&l->lock);
         if (s) {
-            status = append(s, head, head_bytes, body, body_bytes);
+            if (splits && !has_credit(s, head_bytes + body_bytes)) status = MANTA_ELIMIT;
+            else if (splits) status = append_split(s, head, head_bytes, &apart);
+            else status = append(s, head, head_bytes, body, body_bytes);
             if (!status) session_mark(s);
             pthread_mutex_unlock(&s->lock);
         }
     }
-    if (body_free) body_free((void *)(uintptr_t)body, hint);
+    if (body_free && (status || !splits)) body_free((void *)(uintptr_t)body, hint);
     return status;
 }
 
@@ -165,6 +195,8 @@ static bool number(session *s, out_frame *f)
 {
     frame_put_head(f->memory, &(frame_head){FRAME_DATA, s->next_sequence, s->expected});
     frame_put_count(f->memory, f->count);
+    if (f->body_free && zmq_msg_init_data(&f->body_message, f->body, f->body_bytes, f->body_free, f->body_hint)) return false;
+    f->body_free = NULL;
     if (zmq_msg_init_data(&f->message, f->memory, f->bytes, zmq_frees, NULL)) return false;
     f->memory = NULL;
     f->sequence = s->next_sequence++;
@@ -179,23 +211,32 @@ static void said(session *s)
     s->ack_due_ns = 0;
 }
 
+static bool send_frame(session *s, out_frame *f)
+{
+    zmq_msg_t m, body;
+    zmq_msg_init(&m);
+    zmq_msg_init(&body);
+    bool ok = zmq_msg_copy(&m, &f->message) == 0 && (!f->body || zmq_msg_copy(&body, &f->body_message) == 0);
+    if (ok && session_send(s, &m, f->body ? &body : NULL) == 0) return true;
+    zmq_msg_close(&m);
+    zmq_msg_close(&body);
+    return false;
+}
+
 void session_pump(session *s)
 {
     s->is_blocked = false;
     for (out_frame *f; (f = s->unsent.first);) {
-        zmq_msg_t m;
         bool again = f->sequence != 0;
         if (!again && !number(s, f)) return;
-        zmq_msg_init(&m);
-        if (zmq_msg_copy(&m, &f->message) || session_send(s, &m)) {
-            zmq_msg_close(&m);
+        if (!send_frame(s, f)) {
             s->is_blocked = true;
             return;
         }
         count_up(&s->links->counts.frames_sent, 1);
         count_up(&s->links->counts.frames_resent, again);
         count_up(&s->links->counts.messages_sent, again ? 0 : f->count);
-        count_up(&s->links->counts.bytes_sent, again ? 0 : f->bytes);
+        count_up(&s->links->counts.bytes_sent, again ? 0 : f->bytes + f->body_bytes);
         list_add(&s->unacked, list_take(&s->unsent));
         said(s);
     }
@@ -226,7 +267,7 @@ void session_say(session *s, uint8_t kind)
     zmq_msg_t m;
     if (zmq_msg_init_size(&m, FRAME_HEAD)) return;
     frame_put_head(zmq_msg_data(&m), &(frame_head){kind, 0, s->expected});
-    if (session_send(s, &m) == 0) {
+    if (session_send(s, &m, NULL) == 0) {
         said(s);
         return;
     }
@@ -258,6 +299,7 @@ void link_frame_release(link_frame *f)
 {
     if (sub_seq(&f->references, 1) != 1) return;
     zmq_msg_close(&f->message);
+    zmq_msg_close(&f->body);
     base_free(f->copy);
     base_free(f);
 }
@@ -270,7 +312,7 @@ static bool copy_unaligned(link_frame *f, zmq_msg_t *m)
     return true;
 }
 
-static link_frame *frame_keep(zmq_msg_t *m)
+static link_frame *frame_keep(zmq_msg_t *m, zmq_msg_t *body)
 {
     link_frame *f = base_calloc(1, sizeof *f);
     if (!f || !copy_unaligned(f, m)) {
@@ -278,7 +320,9 @@ static link_frame *frame_keep(zmq_msg_t *m)
         return NULL;
     }
     zmq_msg_init(&f->message);
+    zmq_msg_init(&f->body);
     if (!f->copy) zmq_msg_move(&f->message, m);
+    if (body) zmq_msg_move(&f->body, body);
     store_relaxed(&f->references, 1);
     return f;
 }
@@ -293,26 +337,36 @@ static void deliver(session *s, link_frame *f, size_t bytes, uint32_t count)
     for (uint32_t i = 0; i < count && !load_relaxed(&s->drop); i++) {
         link_message m = {.frame = f};
         m.data = frame_next(data, &at, &m.size_bytes);
+        if ((m.body_bytes = zmq_msg_size(&f->body))) {
+            m.body = zmq_msg_data(&f->body);
+            m.size_bytes -= m.body_bytes;
+        }
         l->events.on_message(l->context, (link_peer){s->process, s->incarnation}, &m);
     }
 }
 
-void session_receive(session *s, zmq_msg_t *m, const frame_head *h)
+static const char *check(const links *l, zmq_msg_t *m, zmq_msg_t *body, uint32_t *count)
+{
+    *count = 1;
+    return body ? frame_check_split(zmq_msg_data(m), zmq_msg_size(m), zmq_msg_size(body), l->message_limit)
+                : frame_check_data(zmq_msg_data(m), zmq_msg_size(m), l->message_limit, count);
+}
+
+void session_receive(session *s, zmq_msg_t *m, zmq_msg_t *body, const frame_head *h)
 {
     links *l = s->links;
     uint32_t count = 0;
-    size_t bytes = zmq_msg_size(m);
+    size_t bytes = zmq_msg_size(m) + (body ? zmq_msg_size(body) : 0);
     count_up(&l->counts.frames_received, 1);
     bool is_old = h->sequence < s->expected;
     if (is_old) count_up(&l->counts.duplicates, 1);
     if (is_old && l->sabotage != LINK_SABOTAGE_DUPLICATES) return;
-    const char *wrong = h->sequence > s->expected ? "a frame is missing on a connection"
-                                                  : frame_check_data(zmq_msg_data(m), bytes, l->message_limit, &count);
+    const char *wrong = h->sequence > s->expected ? "a frame is missing on a connection" : check(l, m, body, &count);
     if (wrong) {
         session_down(s, MANTA_EDECODE, wrong, true);
         return;
     }
-    link_frame *f = frame_keep(m);
+    link_frame *f = frame_keep(m, body);
     if (!f) {
         session_down(s, MANTA_ENOMEM, "no memory for a frame", true);
         return;

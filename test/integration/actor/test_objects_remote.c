@@ -493,27 +493,45 @@ TEST(store_is_full)
 
 /* ---- links that break ---- */
 
-/* The connection is cut again and again in the middle: the link resumes, and the object arrives whole. */
+/* Reset once in each part of the way. */
+static bool cut_often(cut_proxy *p, uint64_t (*moved)(void), uint64_t bytes)
+{
+    enum { CUTS = 4 };
+    uint64_t before = moved();
+    for (int k = 1; k <= CUTS; k++) {
+        if (!WAIT_FOR(moved() - before > bytes * (uint64_t)k / (CUTS + 1), 60)) return false;
+        p->cut_now = 1;
+        if (!WAIT_FOR(!p->cut_now, 20)) return false;
+    }
+    return true;
+}
+
+/* The connection is cut again and again in the middle, in both directions: the link resumes, and the object arrives whole. */
 TEST(connection_is_cut)
 {
-    enum { BYTES = 60 << 20 };
+    enum { BYTES = 100 << 20 };
     group g;
     cut_proxy p = {0};
     manta_process there;
     Keeper_ref keeper;
     manta_ref ref;
-    EXPECT(group_start(&g, (setup){.count = 0, .room = 128 << 20}));
+    EXPECT(group_start(&g, (setup){.count = 0}));
     EXPECT(start_other(&g, &(setup){.tcp = true, .is_apart = true}, 0));
     g.count = 1;
-    EXPECT(cut_proxy_start(&p, g.address[0], 10, 60));
+    EXPECT(cut_proxy_start(&p, g.address[0], 0, 0));
     EXPECT_EQ(manta_connect(p.address, 20000, &there), MANTA_OK);
     EXPECT_EQ(manta_lookup_in(there, "keeper", &keeper.actor), MANTA_OK);
     g.there[0] = there;
     g.keeper[0] = keeper;
     EXPECT(put_filled(BYTES, 4, &ref));
-    EXPECT(manta_await(check_submit_with(MANTA_OPTIONS(.process = there), manta_object_of(ref), BYTES, 4)));
-    EXPECT(has_filled(manta_await(produce_submit_with(MANTA_OPTIONS(.process = there), BYTES, 6)), BYTES, 6));
-    EXPECT(p.cuts > 0);
+    manta_bool_future f = check_submit_with(MANTA_OPTIONS(.process = there), manta_object_of(ref), BYTES, 4);
+    EXPECT(cut_often(&p, bytes_out, BYTES));
+    EXPECT(manta_await(f));
+    manta_ref back = manta_await(produce_submit_with(MANTA_OPTIONS(.process = there), BYTES, 6));
+    manta_object o;
+    EXPECT_EQ(manta_object_get(back, 0, &o), MANTA_ETIMEDOUT); /* it has begun */
+    EXPECT(cut_often(&p, bytes_in, BYTES));
+    EXPECT(has_filled(back, BYTES, 6));
     EXPECT(group_stop(&g, -1));
     cut_proxy_stop(&p);
 }

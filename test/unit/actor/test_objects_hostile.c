@@ -242,7 +242,8 @@ TEST(broken_answers)
         {{.size = BIG, .kind = ANSWER_SOURCES, .n_sources = 1}, 16, 0, (1 << 20) - 1},
         {{.size = BIG, .kind = ANSWER_SOURCES, .n_sources = 1}, 16, 1, 1 << 20},
     };
-    manta_t *m = manta_init_with(&(manta_config){.size = sizeof(manta_config), .workers = 1, .listen = "ipc:///tmp/manta-test-hostile-answers", .on_report = quiet});
+    manta_t *m = manta_init_with(
+        &(manta_config){.size = sizeof(manta_config), .workers = 1, .listen = "ipc:///tmp/manta-test-hostile-answers", .on_report = quiet});
     EXPECT(m);
     manta_object_stats stats;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -264,7 +265,8 @@ TEST(random_messages)
     unsigned char bytes[200];
     manta_object_stats stats;
     manta_ref ref;
-    manta_t *m = manta_init_with(&(manta_config){.size = sizeof(manta_config), .workers = 1, .listen = "ipc:///tmp/manta-test-hostile-random", .on_report = quiet});
+    manta_t *m = manta_init_with(
+        &(manta_config){.size = sizeof(manta_config), .workers = 1, .listen = "ipc:///tmp/manta-test-hostile-random", .on_report = quiet});
     rng_init(&r, test_seed());
     EXPECT(m && come(&s));
     EXPECT_EQ(manta_scope_begin(), MANTA_OK);
@@ -276,7 +278,10 @@ TEST(random_messages)
         }
         for (size_t k = 0; k < sizeof bytes; k++) bytes[k] = (unsigned char)(rng_next(&r) % 3 ? 0 : rng_next(&r));
         if (rng_next(&r) % 4) memcpy(bytes, &ref, sizeof ref);
-        wire_head h = {.kind = (uint8_t)(WIRE_HOLD + rng_next(&r) % 9), .status = (uint32_t)(rng_next(&r) % 2), .call = rng_next(&r) % 50, .method = rng_next(&r) % 3};
+        wire_head h = {.kind = (uint8_t)(WIRE_HOLD + rng_next(&r) % 9),
+            .status = (uint32_t)(rng_next(&r) % 2),
+            .call = rng_next(&r) % 50,
+            .method = rng_next(&r) % 3};
         static const size_t lengths[] = {0, 16, 16, 16, 32, 24, 27, 72, 100};
         say(&s, h, bytes, lengths[rng_next(&r) % 9]);
     }
