@@ -240,14 +240,6 @@ static bool is_at(const peer *holder_peer, const peer *p)
     return holder_peer == p || (p->store_key && holder_peer->store_key == p->store_key);
 }
 
-static uint64_t size_of(manta_ref ref)
-{
-    manta_object o;
-    if (the_objects->may_wait(ref) || the_objects->view(ref, &o, NULL)) return 0;
-    the_objects->unpin(worker_self(), ref);
-    return o.size;
-}
-
 uint64_t transfer_bytes_at(const peer *p, const manta_ref *refs, uint32_t count)
 {
     uint64_t bytes = 0;
@@ -259,9 +251,10 @@ uint64_t transfer_bytes_at(const peer *p, const manta_ref *refs, uint32_t count)
         const export_entry *e = id_table_get(&exports.by_ref, ref_key(refs[i]));
         for (const holder *h = e ? e->holders : NULL; h && !there; h = h->next) there = h->state == HOLDER_HAS && is_at(h->peer, p);
         pthread_mutex_unlock(&exports.lock);
-        if (import_name(refs[i], &name, &state) && state != IMPORT_HERE) {
-            if (name.process == p->process && name.size != SIZE_UNKNOWN) bytes += name.size;
-        } else if (there) bytes += size_of(refs[i]);
+        uint64_t size = 0;
+        if (import_name(refs[i], &name, &state) && state != IMPORT_HERE) size = name.process == p->process ? name.size : 0;
+        else if (there) size = known_size(refs[i]);
+        if (size != SIZE_UNKNOWN) bytes += size;
     }
     return bytes;
 }

@@ -107,14 +107,25 @@ static bool can_be_reached(uint64_t process)
     return ok;
 }
 
+uint64_t known_size(manta_ref ref)
+{
+    manta_object o;
+    if (the_objects->may_wait(ref) || the_objects->view(ref, &o, NULL)) return SIZE_UNKNOWN;
+    the_objects->unpin(worker_self(), ref);
+    return o.size;
+}
+
 object_name name_for(peer *target, manta_ref ref)
 {
     object_name n = {the_node.process, ref, ref, SIZE_UNKNOWN}, origin;
     import_state state;
-    if (!import_name(ref, &origin, &state)) return n;
+    if (!import_name(ref, &origin, &state)) {
+        n.size = known_size(ref);
+        return n;
+    }
     if (state != IMPORT_HERE && (origin.process == target->process || can_be_reached(origin.process))) return origin;
     n.root = origin.root;
-    n.size = origin.size;
+    n.size = state == IMPORT_HERE ? known_size(ref) : origin.size;
     return n;
 }
 

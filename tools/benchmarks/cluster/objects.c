@@ -17,7 +17,7 @@
 
 #include "tools/benchmarks/cluster/cluster_bench.h"
 
-enum { SIZES = 10, RECEIVERS_MAX = 8, BROADCAST_BYTES = 64 << 20, WARM_S = 3 };
+enum { SIZES = 10, RECEIVERS_MAX = 8, BROADCAST_BYTES = 64 << 20, WARM_S = 4, REPEATS = 100 };
 static const size_t sizes[SIZES] = {1 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20, 16 << 20, 64 << 20, 128 << 20, 256 << 20};
 static const uint64_t room = 640ull << 20;
 
@@ -88,7 +88,7 @@ static double send_stream(int fd, const char *from, uint64_t size)
     return now_s() - start;
 }
 
-static int repeats(size_t size) { return size >= 64 << 20 ? 3 : size >= 1 << 20 ? 12 : 100; }
+static int repeats(size_t size) { return size >= 64 << 20 ? 5 : size >= 1 << 20 ? 12 : 100; }
 
 static double median(double *times, int n)
 {
@@ -96,24 +96,23 @@ static double median(double *times, int n)
     return times[n / 2];
 }
 
-static void measure_stream(double out[SIZES])
+typedef struct stream { /* the raw one */
+    other other;
+    int fd;
+    char *from;
+} stream;
+
+static stream start_stream(void)
 {
-    double times[100];
-    other o = start_other("stream", "");
+    stream r = {.other = start_other("stream", ""), .from = malloc(sizes[SIZES - 1])};
     struct sockaddr_in in = {
-        .sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(o.address)), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    int fd = socket(AF_INET, SOCK_STREAM, 0), on = 1;
-    char *from = malloc(sizes[SIZES - 1]);
-    if (!from || connect(fd, (struct sockaddr *)&in, sizeof in)) exit(1);
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    memset(from, 1, sizes[SIZES - 1]);
-    for (int s = 0; s < SIZES; s++) {
-        for (int i = 0; i < repeats(sizes[s]); i++) times[i] = send_stream(fd, from, sizes[s]);
-        out[s] = median(times, repeats(sizes[s]));
-    }
-    free(from);
-    close(fd);
-    stop_other(&o);
+        .sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(r.other.address)), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int on = 1;
+    r.fd = socket(AF_INET, SOCK_STREAM, 0);
+    if (!r.from || connect(r.fd, (struct sockaddr *)&in, sizeof in)) exit(1);
+    setsockopt(r.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    memset(r.from, 1, sizes[SIZES - 1]);
+    return r;
 }
 
 /* It ends by itself, and its store with it. */
@@ -138,21 +137,33 @@ static double send_object(manta_process to, size_t size)
     return seconds;
 }
 
-static void measure_objects(const char *address, double out[SIZES])
+/* One round: all three take turns, so that what else the machine does meets them alike. */
+static void measure_sizes(double out[3][SIZES])
 {
-    double times[100];
-    other o = start_other("objects", address);
+    static double times[3][REPEATS];
+    char ipc[ADDRESS];
+    static int n;
+    snprintf(ipc, sizeof ipc, "ipc:///tmp/manta-bench-%d-%d", (int)getpid(), n++);
+    other o[2] = {start_other("objects", "tcp://127.0.0.1:*"), start_other("objects", ipc)};
+    stream raw = start_stream();
     manta_t *m = start_manta("tcp://127.0.0.1:*", room);
-    manta_process there;
-    if (!m || manta_connect(o.address, 20000, &there)) exit(1);
-    (void)sleep(WARM_S); /* both stores touch their memory in the background, which would share the cores with us */
-    for (int i = 0; i < 2; i++) (void)send_object(there, sizes[SIZES - 1]);
+    manta_process there[2];
+    for (int i = 0; i < 2; i++)
+        if (!m || manta_connect(o[i].address, 20000, &there[i])) exit(1);
+    (void)sleep(WARM_S); /* the stores touch their memory in the background, which would share the cores with us */
+    for (int i = 0; i < 4; i++) (void)send_object(there[i % 2], sizes[SIZES - 1]);
     for (int s = 0; s < SIZES; s++) {
-        for (int i = 0; i < repeats(sizes[s]); i++) times[i] = send_object(there, sizes[s]);
-        out[s] = median(times, repeats(sizes[s]));
+        for (int i = 0; i < repeats(sizes[s]); i++) {
+            times[0][i] = send_stream(raw.fd, raw.from, sizes[s]);
+            for (int k = 0; k < 2; k++) times[k + 1][i] = send_object(there[k], sizes[s]);
+        }
+        for (int k = 0; k < 3; k++) out[k][s] = median(times[k], repeats(sizes[s]));
     }
     (void)manta_shutdown(m);
-    end_other(&o);
+    close(raw.fd);
+    free(raw.from);
+    stop_other(&raw.other);
+    for (int i = 0; i < 2; i++) end_other(&o[i]);
 }
 
 /* Copies' worth of bytes that left the source, and how long until the last one had it. */
@@ -210,13 +221,7 @@ static void show_sizes(double (*times)[3][SIZES], int rounds, bool json)
 void run_objects(int rounds, bool json)
 {
     static double times[ROUNDS_MAX][3][SIZES];
-    for (int i = 0; i < rounds; i++) {
-        char ipc[ADDRESS];
-        measure_stream(times[i][0]);
-        measure_objects("tcp://127.0.0.1:*", times[i][1]);
-        snprintf(ipc, sizeof ipc, "ipc:///tmp/manta-bench-%d-%d", (int)getpid(), i);
-        measure_objects(ipc, times[i][2]);
-    }
+    for (int i = 0; i < rounds; i++) measure_sizes(times[i]);
     show_sizes(times, rounds, json);
     for (int receivers = 4; receivers <= RECEIVERS_MAX; receivers *= 2) {
         double copies[ROUNDS_MAX], seconds[ROUNDS_MAX];
