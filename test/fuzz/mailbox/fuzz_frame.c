@@ -32,6 +32,7 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
         if (size > 7) copy[6] = copy[7] = 0;
     }
     if (!frame_get_head(copy, size, &head)) {
+        if (size > 48) (void)frame_check_split(copy, 40 + copy[47] % 8, size - 48, 1 << 20);
         if (head.kind == FRAME_DATA) walk(copy, size);
         else if (head.kind == FRAME_REFUSE) (void)frame_get_refuse(copy, size, &status, text, sizeof text);
         else (void)frame_get_hello(copy, size, &hello);
