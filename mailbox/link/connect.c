@@ -168,6 +168,8 @@ static const refusal over = {MANTA_EDEAD, "that link is over on this side"};
 
 static session *begin_session(links *l, const frame_hello *h, uint64_t number, bool *is_new, refusal *why)
 {
+    *why = (refusal){MANTA_ESHUTDOWN, "it is closing"};
+    if (load_relaxed(&l->closing)) return NULL;
     *is_new = true;
     *why = (refusal){MANTA_ELIMIT, "no room for another peer"};
     return session_new(l, h, number);
@@ -215,14 +217,11 @@ static void end_theirs(links *l, dial *d, const frame_hello *h)
     dial_broken(l, d, "it was in a link that is over here");
 }
 
-/* We have begun two. The other side uses the one whose HELLO came last, so the one that stays says it again, and nothing else until it is welcome. */
-static void end_second(links *l, dial *d, session *s)
+/* We have begun two. The other side uses the one whose HELLO came last, and which that is we cannot know: the one that stays begins anew. */
+static void end_second(links *l, dial *d, const session *s)
 {
-    dial *stays = s->dial;
     dial_end(l, d, MANTA_OK, "");
-    if (!stays->is_welcome) return;
-    stays->is_welcome = false;
-    dial_connected(l, stays);
+    if (s->dial->is_welcome) dial_broken(l, s->dial, "it was begun twice");
 }
 
 static void welcomed(links *l, dial *d, session *s, const frame_head *head, bool is_new)

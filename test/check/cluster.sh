@@ -66,6 +66,11 @@ grep -q '^(worker [0-9]*) task 3$' "$tmp/out" || fail "what a worker prints does
 grep -q '^(worker [0-9]*) about to die$' "$tmp/err" || fail "a worker's last words do not arrive"
 grep -q '^(worker [0-9]*) killed by signal 6$' "$tmp/err" || fail "a worker's end is not told"
 
+timeout 60 "$build/manta" run --address "$head" "$build/test_app_group" >"$tmp/out" 2>"$tmp/err" || fail "group: $(cat "$tmp/err")"
+for line in "several processes, 6 members seen by the driver" "6 of 6 see all" "sent to 6 and 6" "6 of 6 heard all" "0 out of order"; do
+    grep -q "^$line$" "$tmp/out" || fail "no line \"$line\" in: $(cat "$tmp/out")"
+done
+
 node=$(sed -n 's/node daemon \([0-9]*\) .*/\1/p' "$tmp/node")
 kill -9 "$node"
 wait_for "^2 nodes" "$build/manta" status --address "$head"
