@@ -144,7 +144,7 @@ void groups_forget(uint64_t id)
     pthread_mutex_unlock(&groups_lock);
 }
 
-static void group_free(group *g)
+void group_free(group *g)
 {
     while (g->count) group_remove_at(g, g->count - 1);
     base_free(g->members);

@@ -40,6 +40,8 @@ extern string_table groups_tables[2]; /* groups, topics */
 extern uint32_t groups_remote_members;
 
 group *group_get(bool is_topic, const char *name); /* made on demand; NULL: out of memory */
+void group_free(group *g);
+static inline bool group_is_unused(const group *g) { return !g->count && !g->n_places && !g->is_asked; }
 bool group_add(group *g, member item);
 void group_remove_at(group *g, uint32_t i);
 int group_index(const group *g, uint64_t process, uint64_t id);

@@ -156,6 +156,7 @@ void on_peer_down(void *context, link_peer who, manta_status status, const char 
         pthread_mutex_lock(&p->lock);
         p->state = PEER_DOWN;
         add_seq(&p->downs, 1);
+        p->down_ns = os_monotonic_ns();
         snprintf(p->reason, sizeof p->reason, "%s", reason);
         drop_waiting(p);
         pthread_mutex_unlock(&p->lock);

@@ -139,17 +139,37 @@ static void forget(group *g, uint64_t process, uint64_t id)
     }
 }
 
+/* Names that nobody uses any more. */
+static void sweep(string_table *table)
+{
+    string_table kept;
+    const char *name;
+    void *value;
+    string_table_init(&kept);
+    for (size_t cursor = 0; string_table_next(table, &cursor, &name, &value);)
+        if (!group_is_unused(value) && !string_table_put(&kept, name, value)) { /* no memory: another time */
+            string_table_fini(&kept);
+            return;
+        }
+    for (size_t cursor = 0; string_table_next(table, &cursor, &name, &value);)
+        if (group_is_unused(value)) group_free(value);
+    string_table_fini(table);
+    *table = kept;
+}
+
 static void forget_all(uint64_t process, bool is_gone)
 {
     const char *name;
     void *value;
-    for (int table = 0; table < 2; table++)
+    for (int table = 0; table < 2; table++) {
         for (size_t cursor = 0; string_table_next(&groups_tables[table], &cursor, &name, &value);) {
             group *g = value;
             forget(g, process, 0);
             place *at = is_gone ? group_place(g, process, false) : NULL;
             if (at) *at = g->places[--g->n_places];
         }
+        if (is_gone) sweep(&groups_tables[table]);
+    }
 }
 
 void groups_peer_down(uint64_t process)

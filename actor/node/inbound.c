@@ -380,7 +380,7 @@ static peer *peer_of(uint64_t process)
 {
     static _Thread_local peer *last;
     static _Thread_local uint64_t last_process, last_node;
-    if (process == last_process && last_node == the_node.process) return last;
+    if (process == last_process && last_node == the_node.process && last->process == process) return last;
     last = peer_get(process, false);
     last_process = last ? process : 0;
     last_node = the_node.process;

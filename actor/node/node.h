@@ -62,7 +62,8 @@ typedef struct peer {
     char address[MANTA_ADDRESS_BYTES];
     pthread_mutex_t lock; /* all below */
     peer_state state;
-    char reason[256];        /* why it is down */
+    uint64_t down_ns;        /* since when it is down */
+    char reason[256];        /* why */
     id_table calls, serving; /* by call number: futures of ours; inbound calls of theirs */
     id_table introduced;     /* processes it has been told of */
     id_table borrowed;       /* by number */

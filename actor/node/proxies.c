@@ -7,7 +7,7 @@
 
 #include "actor/node/node.h"
 
-enum { PROXY_LIMIT = 1 << 22, INTRODUCED_AT_ONCE = 16 };
+enum { PROXY_LIMIT = 1 << 22, PEERS_LIMIT = 16384, FORGET_S = 60 };
 
 typedef struct record {
     _Atomic uint32_t generation; /* odd: in use */
@@ -46,15 +46,47 @@ static uint64_t handle_of(const record *r)
     return (uint64_t)(r - records) | REMOTE_BIT | (uint64_t)load_relaxed(&((record *)r)->generation) << 32;
 }
 
+static bool is_forgettable(const peer *p, uint64_t now)
+{
+    return p->state == PEER_DOWN && now - p->down_ns > FORGET_S * (uint64_t)OS_NS_PER_S && !p->calls.count && !p->serving.count &&
+           !p->borrowed.count && !p->n_relations && !p->first && !p->senders && !load_relaxed(&p->under_way);
+}
+
+/* Under the lock, when there are too many: the record of one that has long been down and that nothing leads to any more. */
+static peer *peer_recycle(void)
+{
+    size_t cursor = 0;
+    uint64_t now = os_monotonic_ns();
+    for (peer *p; (p = id_table_next(&the_node.peers, &cursor, NULL));) {
+        pthread_mutex_lock(&p->lock);
+        bool ok = is_forgettable(p, now);
+        if (ok) {
+            id_table_fini(&p->introduced);
+            p->address[0] = p->reason[0] = 0;
+            p->has_hello = p->shares_store = false;
+            p->sent = p->received = p->next_borrow = 0;
+        }
+        pthread_mutex_unlock(&p->lock);
+        if (ok) return id_table_remove(&the_node.peers, p->process);
+    }
+    return NULL;
+}
+
+static peer *peer_new(void)
+{
+    peer *p = the_node.peers.count < PEERS_LIMIT ? base_calloc(1, sizeof *p) : peer_recycle();
+    if (p && !p->process) pthread_mutex_init(&p->lock, NULL);
+    return p;
+}
+
 /* Under the lock: the peer, made on demand. */
 static peer *peer_get_locked(uint64_t process, bool make)
 {
     peer *p = id_table_get(&the_node.peers, process);
     if (p || !make || !process) return p;
-    if (!(p = base_calloc(1, sizeof *p))) return NULL;
+    if (!(p = peer_new())) return NULL;
     p->process = process;
     p->state = PEER_CONNECTING;
-    pthread_mutex_init(&p->lock, NULL);
     if (id_table_put(&the_node.peers, process, p)) return p;
     pthread_mutex_destroy(&p->lock);
     base_free(p);

@@ -152,8 +152,8 @@ static sim_frame *frame_copy(zmq_msg_t *m)
     return NULL;
 }
 
-/* A handshake is repeated at once only: much later it would begin a link anew on a connection whose link is over. */
-static bool may_be_late(zmq_msg_t *m)
+/* Not a handshake: one that comes again would begin a link anew on a connection whose link is over, which no TCP does. */
+static bool may_repeat(zmq_msg_t *m)
 {
     frame_head h;
     return !frame_get_head(zmq_msg_data(m), zmq_msg_size(m), &h) && (h.kind == FRAME_DATA || h.kind == FRAME_ACK);
@@ -165,8 +165,8 @@ static void pipe_repeat(link_sim *s, const link_sim_path *path, sim_pipe *p, zmq
         pipe_add(s, path, p, p->echo);
         p->echo = NULL;
     }
-    sim_frame *copy = chance(s, path->twice_ppm) ? frame_copy(m) : NULL;
-    if (copy && (p->echo || !may_be_late(m) || between(s, 0, 1))) pipe_add(s, path, p, copy);
+    sim_frame *copy = may_repeat(m) && chance(s, path->twice_ppm) ? frame_copy(m) : NULL;
+    if (copy && (p->echo || between(s, 0, 1))) pipe_add(s, path, p, copy);
     else if (copy) p->echo = copy;
 }
 

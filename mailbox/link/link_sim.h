@@ -18,7 +18,7 @@ typedef struct link_sim link_sim;
 typedef struct link_sim_path { /* one direction between two processes */
     uint64_t delay_min_ns, delay_max_ns;
     uint64_t bytes_per_s; /* 0: no limit */
-    uint32_t twice_ppm;   /* frames in a million that arrive once more, at once or later on the same connection */
+    uint32_t twice_ppm;   /* DATA and ACK frames in a million that arrive once more, at once or later on the same connection */
     uint32_t refuse_ppm;  /* connections in a million that fail */
     bool is_blocked;      /* nothing arrives until it is not */
 } link_sim_path;

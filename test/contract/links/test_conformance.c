@@ -84,10 +84,17 @@ static bool pair_up_with(link_end *a, link_end *b, link_options of_b)
 
 static bool pair_up(link_end *a, link_end *b) { return pair_up_with(a, b, (link_options){0}); }
 
+static bool has_cut(int before)
+{
+    net.proxy.cut_now = 1;
+    return net.proxy.cuts > before;
+}
+
 static void cut(void)
 {
+    int before = net.proxy.cuts;
     if (net.sim) link_sim_cut(net.sim, 1, 2);
-    else net.proxy.cut_now = 1;
+    else (void)WAIT_FOR(has_cut(before), 5);
 }
 
 static void block(bool on)
