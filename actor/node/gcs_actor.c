@@ -203,7 +203,9 @@ manta_status server_open(struct gcs_server *s, bool found, uint64_t cluster)
         o.raft.election_ns = ALONE_ELECTION_MS * OS_NS_PER_MS;
         o.raft.heartbeat_ns = OS_NS_PER_MS;
     }
+    manta_blocking_begin(); /* the disk */
     if (!status) status = raft_host_open(&o, &calls, manta_now_ns(), &s->host, text);
+    manta_blocking_end();
     base_free(founders);
     if (status) return error_set(status, "control store: %s", text[0] ? text : manta_status_text(status));
     raft_host_run(s->host, manta_now_ns());

@@ -12,7 +12,16 @@
 #include "actor/node/node.h"
 #include "gcs/raft/raft_types.h"
 
-enum { IDENTITIES = 16, OUTSTANDING = 1000, TRY_MS = 1000, PAUSE_MS = 10, PAUSE_MAX_MS = 100, CONNECT_MS = 300, SERVERS = 8 };
+enum {
+    IDENTITIES = 16,
+    OUTSTANDING = 1000,
+    TRY_MS = 300,
+    TRY_MAX_MS = 2000,
+    PAUSE_MS = 10,
+    PAUSE_MAX_MS = 100,
+    CONNECT_MS = 300,
+    SERVERS = 8
+};
 
 typedef struct identity { /* a client of the store's; one remembers that many replies */
     uint64_t client, next;
@@ -155,21 +164,24 @@ static void pick_server(uint32_t n, char out[RAFT_ADDRESS_BYTES])
     pthread_mutex_unlock(&client.lock);
 }
 
-static void learn_servers(manta_actor from)
+/* Takes over the list of somebody who serves, or any list when there was none. True: it serves. */
+static bool learn_servers(manta_actor from)
 {
     MantaGcsPlace place;
-    if (!from.id || manta_get_timeout(MantaGcs_place(MantaGcs_ref_of(from)), &place, CONNECT_MS) || !place.servers.size) return;
+    if (!from.id || manta_get_timeout(MantaGcs_place(MantaGcs_ref_of(from)), &place, CONNECT_MS) || !place.servers.size) return false;
     pthread_mutex_lock(&client.lock);
-    snprintf(client.servers, sizeof client.servers, "%.*s", (int)place.servers.size, place.servers.data);
+    if (place.server || !client.servers[0])
+        snprintf(client.servers, sizeof client.servers, "%.*s", (int)place.servers.size, place.servers.data);
     pthread_mutex_unlock(&client.lock);
+    return place.server != 0;
 }
 
 void gcs_refresh(void)
 {
     pthread_mutex_lock(&client.lock);
-    manta_actor a = client.leader.id ? client.leader : client.home;
+    manta_actor leader = client.leader, home = client.home;
     pthread_mutex_unlock(&client.lock);
-    learn_servers(a);
+    if (!learn_servers(home)) (void)learn_servers(leader);
 }
 
 size_t gcs_servers(char *out, size_t room)
@@ -207,7 +219,7 @@ static manta_actor leader_now(void)
     manta_actor a = client.leader.id ? client.leader : client.home;
     bool wants_servers = a.id && !client.servers[0];
     pthread_mutex_unlock(&client.lock);
-    if (wants_servers) learn_servers(a);
+    if (wants_servers) (void)learn_servers(a);
     return a;
 }
 
@@ -253,12 +265,12 @@ static manta_status one_try(bool is_query, manta_bytes bytes, uint64_t timeout_m
 
 static manta_status call_until(bool is_query, manta_bytes bytes, uint64_t deadline_ns, manta_bytes *out)
 {
-    uint64_t pause = PAUSE_MS;
+    uint64_t pause = PAUSE_MS, patience = TRY_MS; /* a server that is only slow gets more of it each time */
     bool unsure = false;
-    for (;;) {
+    for (;; patience = patience * 2 < TRY_MAX_MS ? patience * 2 : TRY_MAX_MS) {
         uint64_t now = manta_now_ns(), left_ms = deadline_ns > now ? (deadline_ns - now) / OS_NS_PER_MS + 1 : 0;
         if (!left_ms) break;
-        manta_status status = one_try(is_query, bytes, left_ms < TRY_MS ? left_ms : TRY_MS, out);
+        manta_status status = one_try(is_query, bytes, left_ms < patience ? left_ms : patience, out);
         if (!status) return MANTA_OK;
         outcome o = after_failure(status);
         if (o == DONE || status == MANTA_ECANCELLED) return status;

@@ -78,8 +78,12 @@ static bool is_suspected(const struct gcs_server *s, const members *all, const m
     return witnesses >= wanted;
 }
 
+/* Once for each time that it was said. */
 static void declare_dead(struct gcs_server *s, const member *m)
 {
+    for (uint32_t i = 0; i < s->n_suspicions;)
+        if (s->suspicions[i].node == m->id) s->suspicions[i] = s->suspicions[--s->n_suspicions];
+        else i++;
     manta_writer w;
     manta_writer_init_growing(&w);
     gcs_write_node_dead(&w, NULL, &(gcs_node_dead){m->id, m->epoch, manta_str_of("other nodes do not reach it")});

@@ -255,7 +255,7 @@ manta_status membership_start(const membership_options *o, manta_actor raylet)
     gcs_options g = {.directory = o->directory, .address = manta_listen_address(0), .found = !o->address, .voters = o->voters};
     manta_status status = gcs_start(&g, &own);
     if (!status && o->address) status = know_servers(o->address);
-    else if (!status) gcs_know(own);
+    if (!status) gcs_know(own); /* this one is asked when nobody else is known: it may be a server one day */
     if (!status) status = join(o);
     if (status) return status;
     starting = o;

@@ -41,8 +41,8 @@ foreach(kind ${kinds})
       target_link_libraries(${target} PRIVATE PkgConfig::MSGPACK m)
     endif()
     if(module STREQUAL "tools") # they run the tools by their paths
-      add_dependencies(${target} manta-store)
-      target_compile_definitions(${target} PRIVATE MANTA_STORE_TOOL="$<TARGET_FILE:manta-store>")
+      add_dependencies(${target} manta-store manta-tool)
+      target_compile_definitions(${target} PRIVATE MANTA_STORE_TOOL="$<TARGET_FILE:manta-store>" MANTA_TOOL="$<TARGET_FILE:manta-tool>")
     endif()
     manta_test(${kind}.${module}.${subject} ${kind} ${target})
     if(target MATCHES "^test_unit_actor_(objects|kill|calls|options|features|alloc_failures)$") # again on the store that processes share
