@@ -45,10 +45,10 @@ static bool allocate(store *s, uint64_t bytes, uint64_t sequence, uint64_t *out_
     return status == MANTA_OK;
 }
 
-/* Extents enough for three levels of pages, with holes between. */
+/* Extents enough for branch pages in each table, with holes between. */
 static void add_extents(store *s)
 {
-    enum { EXTENTS = 3000 };
+    enum { EXTENTS = 1500 };
     static uint64_t offsets[EXTENTS];
     for (uint64_t i = 0; i < EXTENTS; i++)
         if (!allocate(s, PAGE + i % 2 * PAGE, i + 1000, &offsets[i])) _exit(2);
@@ -65,7 +65,7 @@ static void add_extents(store *s)
 /* One transaction that frees so many pages that their list has pages of its own. */
 static void free_many_pages(store *s)
 {
-    enum { ENTRIES = 800, BYTES = 1800 };
+    enum { ENTRIES = 540, BYTES = 1800 };
     static char bytes[BYTES];
     MDB_txn *t;
     MDB_dbi table;
@@ -89,7 +89,7 @@ static void fill_store(void)
     store_id id;
     store_options o = {.mode = STORE_CREATE,
         .path = directory,
-        .capacity_bytes = 32 * MEGABYTE,
+        .capacity_bytes = 16 * MEGABYTE,
         .max_objects = 256,
         .no_prefault = true,
         .no_keeper = true};
