@@ -13,8 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "scheduler/base/alloc.h"
-#include "scheduler/base/check.h"
 #include "scheduler/os/fiber_switch.h"
 #include "scheduler/os/os.h"
 
@@ -141,12 +139,12 @@ void fiber_begin(fiber *self)
 
 static size_t stack_top(const fiber *f) { return (size_t)((const unsigned char *)f - (const unsigned char *)f->stack_low) & ~(size_t)15; }
 
-static bool prepare(fiber *f, fiber_entry entry, void *argument)
+static void prepare(fiber *f, fiber_entry entry, void *argument)
 {
     f->entry = entry;
     f->argument = argument;
     f->next = NULL;
-    return fiber_context_make(f, stack_top(f));
+    fiber_context_make(f, stack_top(f));
 }
 
 static fiber *map_new(size_t stack_bytes)
@@ -193,16 +191,14 @@ fiber *fiber_new(fiber_entry entry, void *argument)
     size_t stack_bytes;
     fiber *f = pool_take(&stack_bytes);
     if (!f && stack_bytes && !(f = map_new(stack_bytes))) give_up_one();
-    if (!f) return NULL;
-    if (prepare(f, entry, argument)) return f;
-    fiber_free(f);
-    return NULL;
+    if (f) prepare(f, entry, argument);
+    return f;
 }
 
 void fiber_reset(fiber *f, fiber_entry entry, void *argument)
 {
     sanitize_reset(f);
-    check(prepare(f, entry, argument)); /* allocates only the first time */
+    prepare(f, entry, argument);
 }
 
 void fiber_free(fiber *f)
@@ -240,13 +236,6 @@ void fiber_thread_init(fiber *f)
 #ifdef FIBER_TSAN
     f->sanitizer = __tsan_get_current_fiber();
 #endif
-    check(fiber_context_make(f, 0));
-}
-
-void fiber_thread_fini(fiber *f)
-{
-    base_free(f->context);
-    f->context = NULL;
 }
 
 noinline void fiber_switch(fiber *from, fiber *to)
@@ -268,7 +257,7 @@ void fiber_trim(void)
     pthread_mutex_lock(&fibers.lock);
     for (fiber *f = fibers.free; f; f = f->next) {
         uintptr_t end = (uintptr_t)f & ~(uintptr_t)(OS_PAGE - 1);
-        if (!f->context) os_discard(f->stack_low, end - (uintptr_t)f->stack_low);
+        os_discard(f->stack_low, end - (uintptr_t)f->stack_low);
     }
     pthread_mutex_unlock(&fibers.lock);
 }

@@ -15,19 +15,29 @@
 
 #include "scheduler/base/atomics.h"
 
+#if !defined(MANTA_FIBER_UCONTEXT) && !defined(__x86_64__) && !defined(__aarch64__)
+#define MANTA_FIBER_UCONTEXT 1
+#endif
+#ifdef MANTA_FIBER_UCONTEXT
+#include <ucontext.h>
+#endif
+
 typedef void (*fiber_entry)(void *argument); /* must not return */
 
 enum { FIBER_USER_BYTES = 320 };
 
 typedef struct fiber {
+#ifdef MANTA_FIBER_UCONTEXT
+    ucontext_t context; /* saved by the switch */
+#else
     void *stack_pointer; /* saved by the switch */
+#endif
     fiber_entry entry;
     void *argument;
     struct fiber *next; /* for lists of whoever holds the fiber */
     void *stack_low;    /* lowest usable byte, above the guard page; NULL: a thread's own stack */
     size_t stack_bytes;
     void *sanitizer;                                           /* tsan fiber / asan fake stack */
-    void *context;                                             /* ucontext_t where that is used */
     uint64_t scheduler_word[2];                                /* the pool's, while the fiber is suspended */
     _Alignas(CACHE_LINE) unsigned char user[FIBER_USER_BYTES]; /* the upper layers' record of what runs here; zero at first */
 } fiber;
@@ -47,9 +57,8 @@ void fiber_reset(fiber *f, fiber_entry entry, void *argument);
 /* Back to the pool; the caller runs on another fiber. NULL is fine. */
 void fiber_free(fiber *f);
 
-/* Describes the calling thread's own stack as a fiber, so that it can be switched away from. fiber_thread_fini undoes it. */
+/* Describes the calling thread's own stack as a fiber, so that it can be switched away from. */
 void fiber_thread_init(fiber *f);
-void fiber_thread_fini(fiber *f);
 
 /* Saves the running fiber in `from` (which the caller runs on) and continues `to`. Returns when something switches back to `from`,
  * perhaps on another thread. Not to be inlined across: no thread-local may be cached over it. */

@@ -7,18 +7,13 @@
 #ifndef MANTA_OS_FIBER_SWITCH_H
 #define MANTA_OS_FIBER_SWITCH_H
 
-#include <stdbool.h>
 #include <stddef.h>
 
 #include "scheduler/os/fiber.h"
 
-/* Makes f start with fiber_begin(f) at stack_low + top; top 0: f is a thread's own stack and needs only room to be saved. False: out of memory. */
-bool fiber_context_make(fiber *f, size_t top);
+/* Makes f start with fiber_begin(f) at stack_low + top. */
+void fiber_context_make(fiber *f, size_t top);
 void fiber_context_switch(fiber *from, fiber *to);
 void fiber_begin(fiber *self);
-
-#if !defined(MANTA_FIBER_UCONTEXT) && !defined(__x86_64__) && !defined(__aarch64__)
-#define MANTA_FIBER_UCONTEXT 1
-#endif
 
 #endif

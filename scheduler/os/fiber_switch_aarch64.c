@@ -42,15 +42,13 @@ __asm__(".text\n"
 
 enum { FRAME_WORDS = 20, SLOT_X19 = 0, SLOT_X30 = 11 };
 
-bool fiber_context_make(fiber *f, size_t top)
+void fiber_context_make(fiber *f, size_t top)
 {
-    if (top == 0) return true;
     void **sp = (void **)(void *)((unsigned char *)f->stack_low + top) - FRAME_WORDS;
     for (int i = 0; i < FRAME_WORDS; i++) sp[i] = NULL;
     sp[SLOT_X19] = f;
     sp[SLOT_X30] = (void *)manta_fiber_start;
     f->stack_pointer = sp;
-    return true;
 }
 
 void fiber_context_switch(fiber *from, fiber *to) { manta_fiber_swap(&from->stack_pointer, to->stack_pointer); }

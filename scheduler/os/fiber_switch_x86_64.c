@@ -36,9 +36,8 @@ __asm__(".text\n"
 
 enum { SAVED = 6, SLOT_R12 = 3 };
 
-bool fiber_context_make(fiber *f, size_t top)
+void fiber_context_make(fiber *f, size_t top)
 {
-    if (top == 0) return true;
     void **sp = (void **)(void *)((unsigned char *)f->stack_low + top);
     *--sp = NULL; /* keeps the stack 16-aligned at the call in manta_fiber_start */
     *--sp = NULL;
@@ -46,7 +45,6 @@ bool fiber_context_make(fiber *f, size_t top)
     for (int i = 0; i < SAVED; i++) *--sp = NULL;
     sp[SLOT_R12] = f; /* popped in the order r15 r14 r13 r12 rbx rbp */
     f->stack_pointer = sp;
-    return true;
 }
 
 void fiber_context_switch(fiber *from, fiber *to) { manta_fiber_swap(&from->stack_pointer, to->stack_pointer, to); }

@@ -95,7 +95,6 @@ void external_put(worker *w)
 static void thread_ends(void *record)
 {
     worker *w = record;
-    fiber_thread_fini(w->thread_fiber);
     external_put(w);
     worker_tls = NULL;
 }

@@ -99,7 +99,6 @@ bool sim_start(void)
 void sim_stop(void)
 {
     worker_tls = sim.outer;
-    fiber_thread_fini(&sim.thread.base);
     base_free(sim.ready);
     sim.ready = NULL;
     sim.count = sim.capacity = 0;

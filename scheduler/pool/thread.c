@@ -59,7 +59,6 @@ static void *pool_thread_main(void *argument)
         if (!worker_serve(t)) thread_requeue(t);
     if ((worker_tls = t->external)) external_put(t->external);
     worker_tls = NULL;
-    fiber_thread_fini(&t->base);
     return NULL;
 }
 

@@ -18,7 +18,13 @@ MANTA_METHOD(Counter, doze, int64_t, (int64_t, ms))
     manta_status s = manta_sleep((uint64_t)ms);
     return s ? (manta_fail(s, "woken"), 0) : self->value;
 }
-MANTA_CLASS(Counter, init, increment, move, echo, widen, reject, bye, crash, doze)
+static _Atomic bool awake;
+MANTA_METHOD(Counter, doze_until_awake, int64_t)
+{
+    while (!awake) (void)manta_sleep(1);
+    return self->value;
+}
+MANTA_CLASS(Counter, init, increment, move, echo, widen, reject, bye, crash, doze, doze_until_awake)
 
 MANTA_ACTOR(Broken, char unused;)
 MANTA_METHOD(Broken, init, void, (int64_t, x)) { manta_fail(MANTA_ERESTARTS, "born broken %" PRId64, x); }
@@ -159,9 +165,11 @@ IN_BOTH_MODES(kill_interrupts_a_wait)
 IN_BOTH_MODES(get_with_timeout)
 {
     Counter_ref c = Counter_spawn(5);
-    manta_int64_t_future f = Counter_doze(c, 60);
+    awake = false;
+    manta_int64_t_future f = Counter_doze_until_awake(c);
     int64_t v = 0;
     EXPECT_EQ(manta_get_timeout(f, &v, 5), MANTA_ETIMEDOUT);
+    awake = true;
     EXPECT_EQ(manta_get_timeout(f, &v, 20000), MANTA_OK);
     EXPECT_EQ(v, 5);
 }
@@ -195,6 +203,8 @@ TEST(shutdown_reports_what_it_waits_for)
     Counter_ref counter = Counter_spawn(0);
     manta_int64_t_future f = Counter_doze(counter, 3600 * 1000);
     EXPECT_EQ(manta_future_release(f.future), MANTA_OK);
+    manta_actor_info info;
+    EXPECT(WAIT_FOR(manta_actor_describe(counter.actor, &info) == MANTA_OK && info.state == MANTA_STATE_WAITING, 30));
     EXPECT_EQ(manta_shutdown(m), MANTA_ETIMEDOUT);
     EXPECT(strstr(reported, "Counter#") && strstr(reported, "doze") && strstr(reported, "sleep"));
 }

@@ -6,13 +6,19 @@
 /* ---- bounded mailboxes ---- */
 
 MANTA_ACTOR(Slow, int64_t seen;)
-MANTA_METHOD(Slow, nap, void, (int64_t, ms)) { (void)manta_sleep((uint64_t)ms); }
+static _Atomic bool asleep, awake; /* nap lasts from asleep to awake */
+MANTA_METHOD(Slow, nap, void)
+{
+    asleep = true;
+    while (!awake) (void)manta_sleep(1);
+}
 MANTA_METHOD(Slow, take, int64_t, (int64_t, x)) { return self->seen = x; }
 MANTA_METHOD(Slow, last, int64_t) { return self->seen; }
 MANTA_CLASS(Slow, nap, take, last)
 
 static Slow_ref slow_with(manta_overflow overflow, uint32_t limit)
 {
+    asleep = awake = false;
     return Slow_spawn_with(MANTA_OPTIONS(.mailbox_limit = limit, .overflow = overflow));
 }
 
@@ -23,25 +29,21 @@ MANTA_TASK(flood, int64_t, (Slow_ref, to), (int64_t, n))
     return 0;
 }
 
-/* Waits until the handler of nap runs, so that what follows is queued. */
-static bool napping(Slow_ref s)
-{
-    manta_actor_info info;
-    return WAIT_FOR(manta_actor_describe(s.actor, &info) == MANTA_OK && info.state == MANTA_STATE_WAITING, 10);
-}
+/* The handler of nap runs, so what follows is queued until `awake` is set. */
+static bool napping(Slow_ref s) { return Slow_nap_send(s) == MANTA_OK && WAIT_FOR(asleep, 30); }
 
 /* REJECT: the sender gets MANTA_EMAILBOXFULL, and what was accepted is handled. */
 TEST(bound_reject)
 {
     manta_t *m = test_system(2, 0);
     Slow_ref s = slow_with(MANTA_OVERFLOW_REJECT, 4);
-    EXPECT_EQ(Slow_nap_send(s, 50), MANTA_OK);
     EXPECT(napping(s));
     for (int i = 1; i <= 4; i++) EXPECT_EQ(Slow_take_send(s, i), MANTA_OK);
     EXPECT_EQ(Slow_take_send(s, 5), MANTA_EMAILBOXFULL);
     int64_t v;
     EXPECT_EQ(manta_get(Slow_take(s, 6), &v), MANTA_EMAILBOXFULL);
-    EXPECT(WAIT_FOR(manta_get(Slow_last(s), &v) == MANTA_OK && v == 4, 10));
+    awake = true;
+    EXPECT(WAIT_FOR(manta_get(Slow_last(s), &v) == MANTA_OK && v == 4, 30));
     EXPECT_EQ(manta_shutdown(m), MANTA_OK);
 }
 
@@ -50,14 +52,14 @@ TEST(bound_drop_newest)
 {
     manta_t *m = test_system(2, 0);
     Slow_ref s = slow_with(MANTA_OVERFLOW_DROP_NEWEST, 2);
-    EXPECT_EQ(Slow_nap_send(s, 50), MANTA_OK);
     EXPECT(napping(s));
     EXPECT_EQ(Slow_take_send(s, 1), MANTA_OK);
     EXPECT_EQ(Slow_take_send(s, 2), MANTA_OK);
     EXPECT_EQ(Slow_take_send(s, 3), MANTA_OK);
     int64_t v;
     EXPECT_EQ(manta_get(Slow_take(s, 4), &v), MANTA_EDROPPED);
-    EXPECT(WAIT_FOR(manta_get(Slow_last(s), &v) == MANTA_OK && v == 2, 10));
+    awake = true;
+    EXPECT(WAIT_FOR(manta_get(Slow_last(s), &v) == MANTA_OK && v == 2, 30));
     EXPECT_EQ(manta_shutdown(m), MANTA_OK);
 }
 
@@ -66,10 +68,10 @@ TEST(bound_drop_oldest)
 {
     manta_t *m = test_system(2, 0);
     Slow_ref s = slow_with(MANTA_OVERFLOW_DROP_OLDEST, 2);
-    EXPECT_EQ(Slow_nap_send(s, 50), MANTA_OK);
     EXPECT(napping(s));
     manta_int64_t_future f[5];
     for (int i = 0; i < 5; i++) f[i] = Slow_take(s, i);
+    awake = true;
     int64_t v;
     for (int i = 0; i < 3; i++) EXPECT_EQ(manta_get(f[i], &v), MANTA_EDROPPED);
     for (int i = 3; i < 5; i++) {
@@ -90,7 +92,7 @@ TEST(bound_suspend)
     EXPECT_EQ(manta_join(Slow_last(s)), MANTA_OK);
     manta_actor_info info;
     uint64_t all = (uint64_t)(test_scaled(20000) + test_scaled(2000)) + 1; /* counted just after the answer */
-    EXPECT(WAIT_FOR(manta_actor_describe(s.actor, &info) == MANTA_OK && info.handled == all, 10));
+    EXPECT(WAIT_FOR(manta_actor_describe(s.actor, &info) == MANTA_OK && info.handled == all, 30));
     EXPECT_EQ(manta_shutdown(m), MANTA_OK);
 }
 

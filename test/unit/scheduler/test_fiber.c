@@ -51,7 +51,6 @@ TEST(switching)
         EXPECT(p.value == expected && mine == i * 0.5);
     }
     fiber_free(p.other);
-    fiber_thread_fini(&p.base);
 }
 
 static void *continue_elsewhere(void *argument)
@@ -59,7 +58,6 @@ static void *continue_elsewhere(void *argument)
     pair *p = argument;
     fiber_thread_init(&p->base);
     fiber_switch(&p->base, p->other);
-    fiber_thread_fini(&p->base);
     return NULL;
 }
 
@@ -94,7 +92,6 @@ TEST(many_and_pooled)
         for (int i = 0; i < MANY; i++) {
             EXPECT_EQ(p[i].steps, 1);
             fiber_free(p[i].other);
-            fiber_thread_fini(&p[i].base);
         }
         if (round == 0) fiber_count(&total_before, &pooled_before);
     }
@@ -124,7 +121,6 @@ TEST(abandoned_frames)
         fiber_reset(p.other, quit_at_once, &p);
     }
     fiber_free(p.other);
-    fiber_thread_fini(&p.base);
 }
 
 /* Beyond the limit, and when memory is out, fiber_new says NULL and goes on later. */
