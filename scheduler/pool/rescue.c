@@ -30,6 +30,7 @@ void rescue_wait(worker *w, _Atomic uint8_t *announcement)
 
 void rescue_leave_locked(worker *w, _Atomic uint8_t *announcement)
 {
+    if (!load_relaxed(announcement)) return; /* worker_continue from a turn: it has not entered, and the lock may be the monitor's */
     store_relaxed(announcement, 0);
     if (!load_relaxed(&w->in_scheduler) && !load_relaxed(&w->in_ready)) store_release(&w->rescue, 0);
 }
