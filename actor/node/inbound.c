@@ -28,7 +28,7 @@ static void reply_error(peer *p, uint64_t call, manta_error *error)
     if (w) pack_error(w, error);
     bool packed = w && pack_end(w, &status);
     wire_head h = {.kind = WIRE_REPLY, .call = call, .status = (uint32_t)(error->status ? error->status : MANTA_EFAILED)};
-    if (call) (void)peer_send(p, &h, packed ? w->start : NULL, packed ? manta_writer_size(w) : 0, false);
+    if (call) peer_say(p, &h, packed ? w->start : NULL, packed ? manta_writer_size(w) : 0);
     error_free(error);
 }
 
@@ -53,7 +53,7 @@ static void reply_value(peer *p, uint64_t call, const future *f, uint64_t number
         return;
     }
     wire_head h = {.kind = WIRE_REPLY, .call = call, .borrow = number};
-    (void)peer_send(p, &h, w->start, manta_writer_size(w), false);
+    peer_say(p, &h, w->start, manta_writer_size(w));
 }
 
 static void reply_watch(peer *p, uint64_t call, const future *f)
@@ -65,7 +65,7 @@ static void reply_watch(peer *p, uint64_t call, const future *f)
     manta_pack_int32_t(w, &status);
     manta_status packed;
     wire_head h = {.kind = WIRE_REPLY, .call = call};
-    if (pack_end(w, &packed)) (void)peer_send(p, &h, w->start, manta_writer_size(w), false);
+    if (pack_end(w, &packed)) peer_say(p, &h, w->start, manta_writer_size(w));
 }
 
 static void answered(worker *w, wait_node *node)

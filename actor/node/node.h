@@ -166,6 +166,8 @@ bool pack_end(manta_writer *w, manta_status *out_status);
 void peer_flush(peer *p); /* under its lock: what was kept */
 manta_status peer_send(peer *p, const wire_head *h, const void *data, size_t bytes, bool may_wait);
 void peer_introduce(peer *to, uint64_t process); /* its address, once */
+void peer_say(peer *p, const wire_head *h, const void *data,
+    size_t bytes); /* at once; somebody waits for it, so when it cannot be sent the link is dropped */
 void pack_error(manta_writer *w, const manta_error *error);
 manta_error *unpack_error(const void *data, size_t bytes, manta_status status);
 

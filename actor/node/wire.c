@@ -200,6 +200,12 @@ manta_status peer_send(peer *p, const wire_head *h, const void *data, size_t byt
     return status == MANTA_ELIMIT && may_wait ? send_when_room(p, h, data, bytes) : status;
 }
 
+void peer_say(peer *p, const wire_head *h, const void *data, size_t bytes)
+{
+    manta_status status = peer_send(p, h, data, bytes, false);
+    if (status && status != MANTA_EUNKNOWN) link_drop(the_node.links, p->process, status);
+}
+
 /* ---- errors: [status, message, class, method, actor, node, cause or nil] ---- */
 
 static void pack_text(manta_writer *w, const char *text)

@@ -118,7 +118,7 @@ const char *export_hold(worker *w, peer *p, const wire_head *h, const void *data
     if (!status && (status = add_holder(p, h->call, ref))) (void)the_objects->count(w, ref, -1, false);
     pthread_mutex_unlock(&exports.lock);
     wire_head answer = {.kind = WIRE_HELD, .call = h->call, .status = (uint32_t)status};
-    if (h->status || status) (void)peer_send(p, &answer, NULL, 0, false);
+    if (h->status || status) peer_say(p, &answer, NULL, 0);
     return again ? "a hold that there is already" : NULL;
 }
 

@@ -251,7 +251,7 @@ static void tell(const import *i, uint8_t kind)
 {
     peer *p = peer_get(i->name.process, false);
     wire_head h = {.kind = kind, .call = i->number};
-    if (p) (void)peer_send(p, &h, NULL, 0, false);
+    if (p) peer_say(p, &h, NULL, 0);
 }
 
 void import_complete(worker *w, import *i, flight *release)

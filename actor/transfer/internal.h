@@ -59,7 +59,7 @@ typedef struct flight {
 } flight;
 flight *flight_new(peer *to, uint64_t borrow, uint64_t release); /* pending: 1 */
 void flight_landed(flight *f);                                   /* one less; the last one sends and frees */
-uint64_t known_size(manta_ref ref); /* of a complete object in memory; else SIZE_UNKNOWN */
+uint64_t known_size(manta_ref ref);                              /* of a complete object in memory; else SIZE_UNKNOWN */
 /* A name for `target`; also tells it how to reach the process that is named. */
 object_name name_for(peer *target, manta_ref ref);
 

@@ -29,7 +29,7 @@ void flight_landed(flight *f)
 {
     if (!f || sub_seq(&f->pending, 1) != 1) return;
     wire_head h = {.kind = f->borrow ? WIRE_TAKEN : WIRE_RELEASE, .call = f->borrow ? f->borrow : f->release, .status = !f->borrow};
-    if (h.call) (void)peer_send(f->to, &h, NULL, 0, false);
+    if (h.call) peer_say(f->to, &h, NULL, 0);
     base_free(f);
 }
 
@@ -47,7 +47,7 @@ void arrival_end(worker *w, uint64_t borrow)
     if (a.flight) {
         a.flight->borrow = borrow;
         flight_landed(a.flight);
-    } else if (borrow) (void)peer_send(a.from, &h, NULL, 0, false);
+    } else if (borrow) peer_say(a.from, &h, NULL, 0);
 }
 
 static bool hold_meanwhile(manta_ref ref)

@@ -28,7 +28,7 @@ static question *questions; /* that wait for their object */
 static void send_answer(peer *p, uint64_t number, manta_status status, const void *data, size_t bytes)
 {
     wire_head h = {.kind = WIRE_OBJECT, .call = number, .status = (uint32_t)status};
-    if (peer_send(p, &h, data, bytes, false) == MANTA_ELIMIT) link_drop(the_node.links, p->process, MANTA_ELIMIT);
+    peer_say(p, &h, data, bytes);
 }
 
 static void send_error(peer *p, uint64_t number, manta_error *error)
@@ -202,7 +202,7 @@ static void chunk_has_left(void *body, void *hint)
 static void refuse(const feed *f, manta_status status)
 {
     wire_head h = {.kind = WIRE_REFUSED, .call = f->call, .status = (uint32_t)status};
-    (void)peer_send(f->peer, &h, NULL, 0, false);
+    peer_say(f->peer, &h, NULL, 0);
 }
 
 static void has_view(feed *f, const manta_object *o)

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 
 #include "objstore/store.h"
+#include "scheduler/base/alloc.h"
 #include "test/support/actors.h"
 #include "test/support/child.h"
 #include "test/support/cut_proxy.h"
@@ -535,3 +536,55 @@ TEST(connection_is_cut)
     EXPECT(group_stop(&g, -1));
     cut_proxy_stop(&p);
 }
+
+/* ---- no memory ---- */
+
+static bool is_up(const group *g)
+{
+    manta_process_info info[OTHERS];
+    size_t n = 0;
+    return manta_list_processes(info, OTHERS, &n) == MANTA_OK && n == 1 && info[0].is_up && g->there[0].id == info[0].process.id;
+}
+
+/* An object there and one here, with the n-th allocation failing: what came of it. False: it hangs. */
+static bool exchange_without(group *g, uint64_t n, bool *out_failed)
+{
+    enum { BYTES = 1500000 };
+    manta_ref ref, back;
+    bool value = false;
+    manta_object o;
+    (void)manta_scope_begin();
+    bool ok = put_filled(BYTES, 3, &ref);
+    base_alloc_fail_at(n);
+    manta_bool_future f = check_submit_with(MANTA_OPTIONS(.process = g->there[0]), manta_object_of(ref), BYTES, 3);
+    manta_status status = manta_get_timeout(f, &value, 20000);
+    ok = ok && status != MANTA_ETIMEDOUT && (status || value);
+    manta_manta_ref_future made = produce_submit_with(MANTA_OPTIONS(.process = g->there[0]), BYTES, 4);
+    status = manta_get_timeout(made, &back, 20000);
+    if (!status) status = manta_object_get(back, 20000, &o);
+    ok = ok && status != MANTA_ETIMEDOUT && (status || (o.size == BYTES && is_filled(o.data, BYTES, 4)));
+    *out_failed = base_alloc_has_failed();
+    base_alloc_fail_at(0);
+    (void)manta_scope_end();
+    return ok;
+}
+
+/* Each allocation of an exchange fails once: it fails with an error or succeeds, nothing hangs, and nothing is left. */
+static void without_memory(bool stores)
+{
+    group g;
+    bool failed = true;
+    uint64_t n = 0;
+    EXPECT(group_start(&g, (setup){.count = 1, .stores = stores, .room = 64 << 20, .room_there = 64 << 20}));
+    while (failed && ++n < 500) {
+        bool ok = exchange_without(&g, n, &failed);
+        if (!ok) fprintf(stderr, "with allocation %d failing\n", (int)n);
+        EXPECT(ok);
+        if (!is_up(&g)) EXPECT_EQ(manta_connect(g.address[0], 20000, &g.there[0]), MANTA_OK);
+    }
+    EXPECT(n > 20 && n < 500);
+    EXPECT_EQ(manta_lookup_in(g.there[0], "keeper", &g.keeper[0].actor), MANTA_OK);
+    EXPECT(group_stop(&g, -1));
+}
+TEST(without_memory_tables) { without_memory(false); }
+TEST(without_memory_stores) { without_memory(true); }

@@ -125,7 +125,8 @@ TEST(over_breaks)
     EXPECT_EQ(link_sim_open(s, &(link_options){.self = {1, 1}, .bind = bind}, &events, NULL, &a), MANTA_OK);
     EXPECT_EQ(link_sim_open(s, &(link_options){.self = {2, 1}}, &events, NULL, &b), MANTA_OK);
     for (int way = 0; way < 2; way++)
-        *link_sim_path_of(s, 2 - (uint64_t)way, 1 + (uint64_t)way) = (link_sim_path){.delay_min_ns = 100000, .delay_max_ns = 300000, .bytes_per_s = 1000000000, .twice_ppm = 100000};
+        *link_sim_path_of(s, 2 - (uint64_t)way, 1 + (uint64_t)way) =
+            (link_sim_path){.delay_min_ns = 100000, .delay_max_ns = 300000, .bytes_per_s = 1000000000, .twice_ppm = 100000};
     EXPECT_EQ(link_connect(b, "tcp://one", 0), MANTA_OK);
     while (ups < 2) EXPECT(link_sim_step(s, UINT64_MAX));
     for (int i = 0; i < MESSAGES; i++) {
