@@ -7,6 +7,10 @@
 #include "test/support/child.h"
 #include "test/support/cut_proxy.h"
 
+/* libzmq 4.3.4 does not free the first part of a message (up to 18 KB) of which the second has not come when this side closes the connection, as it does here when memory is out. */
+const char *__lsan_default_suppressions(void);
+const char *__lsan_default_suppressions(void) { return "leak:libzmq.so"; }
+
 /* ---- what all processes know ---- */
 
 static uint64_t word_of(uint64_t seed, size_t i) { return (seed + i) * 0x9e3779b97f4a7c15u ^ (seed << 17); }
@@ -198,7 +202,7 @@ static bool group_stop(group *g, int killed)
 
 static void all_sizes(setup s)
 {
-    static const size_t sizes[] = {0, 1, 7, 1000, 65536, 65537, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 5000000, 64 << 20};
+    const size_t sizes[] = {0, 1, 7, 1000, 65536, 65537, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 5000000, (size_t)test_scaled(64 << 20)};
     group g;
     s.count = 1;
     EXPECT(group_start(&g, s));
@@ -421,17 +425,19 @@ TEST(origin_killed_before)
 /* When a receiver that serves others is killed, they go on from somebody else, and the object arrives whole. */
 static void server_killed(bool stores)
 {
-    enum { BYTES = 96 << 20, RECEIVERS = 5 };
+    enum { RECEIVERS = 5 };
+    size_t bytes = (size_t)test_scaled(96 << 20);
     group g;
     manta_ref ref;
     manta_bool_future f[RECEIVERS];
     EXPECT(group_start(&g, (setup){.count = RECEIVERS, .stores = stores, .room = 128 << 20, .room_there = 128 << 20}));
-    EXPECT(put_filled(BYTES, 3, &ref));
-    for (int i = 0; i < RECEIVERS; i++) f[i] = check_submit_with(MANTA_OPTIONS(.process = g.there[i]), manta_object_of(ref), BYTES, 3);
-    EXPECT(WAIT_FOR(bytes_out() > BYTES / 4, 20));
+    EXPECT(put_filled(bytes, 3, &ref));
+    for (int i = 0; i < RECEIVERS; i++) f[i] = check_submit_with(MANTA_OPTIONS(.process = g.there[i]), manta_object_of(ref), bytes, 3);
+    EXPECT(WAIT_FOR(bytes_out() > bytes / 4, 20));
     kill(g.child[0].pid, SIGKILL);
     bool value = true;
-    EXPECT_EQ(manta_get_timeout(f[0], &value, 60000), MANTA_EUNKNOWN);
+    manta_status status = manta_get_timeout(f[0], &value, 60000);
+    EXPECT(status == MANTA_EUNKNOWN || (status == MANTA_OK && value)); /* a fast one */
     for (int i = 1; i < RECEIVERS; i++) EXPECT(manta_await(f[i]));
     EXPECT(group_stop(&g, 0));
 }
@@ -510,7 +516,7 @@ static bool cut_often(cut_proxy *p, uint64_t (*moved)(void), uint64_t bytes)
 /* The connection is cut again and again in the middle, in both directions: the link resumes, and the object arrives whole. */
 TEST(connection_is_cut)
 {
-    enum { BYTES = 100 << 20 };
+    size_t bytes = (size_t)test_scaled(100 << 20);
     group g;
     cut_proxy p = {0};
     manta_process there;
@@ -524,15 +530,15 @@ TEST(connection_is_cut)
     EXPECT_EQ(manta_lookup_in(there, "keeper", &keeper.actor), MANTA_OK);
     g.there[0] = there;
     g.keeper[0] = keeper;
-    EXPECT(put_filled(BYTES, 4, &ref));
-    manta_bool_future f = check_submit_with(MANTA_OPTIONS(.process = there), manta_object_of(ref), BYTES, 4);
-    EXPECT(cut_often(&p, bytes_out, BYTES));
+    EXPECT(put_filled(bytes, 4, &ref));
+    manta_bool_future f = check_submit_with(MANTA_OPTIONS(.process = there), manta_object_of(ref), bytes, 4);
+    EXPECT(cut_often(&p, bytes_out, bytes));
     EXPECT(manta_await(f));
-    manta_ref back = manta_await(produce_submit_with(MANTA_OPTIONS(.process = there), BYTES, 6));
+    manta_ref back = manta_await(produce_submit_with(MANTA_OPTIONS(.process = there), bytes, 6));
     manta_object o;
     EXPECT_EQ(manta_object_get(back, 0, &o), MANTA_ETIMEDOUT); /* it has begun */
-    EXPECT(cut_often(&p, bytes_in, BYTES));
-    EXPECT(has_filled(back, BYTES, 6));
+    EXPECT(cut_often(&p, bytes_in, bytes));
+    EXPECT(has_filled(back, bytes, 6));
     EXPECT(group_stop(&g, -1));
     cut_proxy_stop(&p);
 }
