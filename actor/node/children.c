@@ -13,7 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "actor/node/raylet.h"
+#include "actor/node/leases.h"
 
 enum { LINE_BYTES = 8192, ENVIRONMENT = 4096 };
 
@@ -25,7 +25,7 @@ typedef struct child {
 } child;
 
 static struct {
-    manta_actor raylet;
+    manta_actor leases;
     pthread_t thread;
     pthread_mutex_t lock; /* children, count */
     child *children[WORKERS_LIMIT];
@@ -38,10 +38,13 @@ static struct {
 extern char **environ;
 
 /* The daemon's environment, with the worker's settings instead of those that make a driver. */
-static char **make_environment(char *own, size_t room, const char *raylet_address, uint64_t job)
+static char **make_environment(char *own, size_t room, const char *raylet_address, uint64_t job, const char *extra)
 {
-    static const char *const dropped[] = {"MANTA_CLUSTER=", "MANTA_WORKER=", "MANTA_LISTEN=", "MANTA_JOIN="};
-    char **out = base_calloc(ENVIRONMENT + 2, sizeof *out);
+    static const char *const dropped[] = {
+        "MANTA_CLUSTER=", "MANTA_WORKER=", "MANTA_LISTEN=", "MANTA_JOIN=", "MANTA_WORKERS=", "CUDA_VISIBLE_DEVICES="};
+    static const char no_gpus[] = "CUDA_VISIBLE_DEVICES=",
+                      one_thread[] = "MANTA_WORKERS=1"; /* tasks interleave at waits, so a cpu is used once */
+    char **out = base_calloc(ENVIRONMENT + 4, sizeof *out);
     int n = 0;
     snprintf(own, room, "MANTA_WORKER=%s %llx", raylet_address, (unsigned long long)job);
     for (char **e = environ; out && *e && n < ENVIRONMENT; e++) {
@@ -49,7 +52,10 @@ static char **make_environment(char *own, size_t room, const char *raylet_addres
         for (size_t i = 0; i < sizeof dropped / sizeof *dropped; i++) drop |= strncmp(*e, dropped[i], strlen(dropped[i])) == 0;
         if (!drop) out[n++] = *e;
     }
-    if (out) out[n] = own;
+    if (!out) return NULL;
+    out[n++] = own;
+    out[n++] = (char *)(uintptr_t)one_thread;
+    out[n] = (char *)(uintptr_t)(extra ? extra : no_gpus);
     return out;
 }
 
@@ -76,13 +82,14 @@ static bool add(child *c)
     return ok;
 }
 
-manta_status child_run(const char *program, const char *name, uint64_t job, const char *raylet_address, uint32_t *out_pid)
+manta_status child_run(
+    const char *program, const char *name, uint64_t job, const char *raylet_address, const char *extra, uint32_t *out_pid)
 {
     char own[MANTA_ADDRESS_BYTES + 64];
     int ends[4] = {-1, -1, -1, -1};
     pid_t pid = 0;
     child *c = base_calloc(1, sizeof *c);
-    char **environment = make_environment(own, sizeof own, raylet_address, job);
+    char **environment = make_environment(own, sizeof own, raylet_address, job, extra);
     int error = !c || !environment                                     ? ENOMEM
                 : pipe2(ends, O_CLOEXEC) || pipe2(ends + 2, O_CLOEXEC) ? errno
                                                                        : spawn(program, name, environment, ends, &pid);
@@ -111,7 +118,7 @@ void child_kill(uint32_t pid)
 
 static void say(const child *c, int stream, const char *text, size_t bytes)
 {
-    if (bytes) (void)MantaRaylet_said_send(MantaRaylet_ref_of(all.raylet), c->pid, stream == 1, (manta_str){text, bytes});
+    if (bytes) (void)MantaLeases_said_send(MantaLeases_ref_of(all.leases), c->pid, stream == 1, (manta_str){text, bytes});
 }
 
 /* Whole lines go on; a line that is longer than the buffer goes in pieces. */
@@ -143,7 +150,7 @@ static bool collect(child *c)
     while (waitpid((pid_t)c->pid, &status, 0) < 0 && errno == EINTR) continue;
     if (WIFSIGNALED(status)) snprintf(how, sizeof how, "killed by signal %d", WTERMSIG(status));
     else snprintf(how, sizeof how, "exited with %d", WEXITSTATUS(status));
-    (void)MantaRaylet_ended_send(MantaRaylet_ref_of(all.raylet), c->pid, manta_str_of(how));
+    (void)MantaLeases_ended_send(MantaLeases_ref_of(all.leases), c->pid, manta_str_of(how));
     return true;
 }
 
@@ -192,9 +199,9 @@ static void *run(void *argument)
     return NULL;
 }
 
-manta_status children_start(manta_actor raylet)
+manta_status children_start(manta_actor leases)
 {
-    all.raylet = raylet;
+    all.leases = leases;
     store_seq(&all.stop, false);
     if ((all.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) < 0 || os_thread_start(&all.thread, "manta-children", run, NULL))
         return error_set(MANTA_ENOMEM, "no thread for worker processes");

@@ -7,8 +7,7 @@
 #include <unistd.h>
 
 #include "actor/node/groups.h"
-#include "actor/node/node.h"
-#include "actor/node/raylet.h"
+#include "actor/node/owner.h"
 #include "actor/transfer/transfer.h"
 #include "scheduler/os/os_file.h"
 
@@ -128,8 +127,10 @@ static void fail_calls(worker *w, peer *p, const char *reason)
     pthread_mutex_unlock(&p->lock);
     size_t cursor = 0;
     for (future *f; (f = id_table_next(&calls, &cursor, NULL));) {
+        if (f->packed == FUTURE_LEASED) f->packed = 0;
         if (f->method || f->packed == FUTURE_PACKED)
-            future_fail_status(w, f, MANTA_EUNKNOWN, "process %016llx: %s", (unsigned long long)p->process, reason);
+            future_fail_status(w, f, load_relaxed(&f->cancelled) ? MANTA_ECANCELLED : MANTA_EUNKNOWN, "process %016llx: %s",
+                (unsigned long long)p->process, reason);
         else complete_watch(w, f, MANTA_EDEAD);
     }
     id_table_fini(&calls);
@@ -162,6 +163,7 @@ void on_peer_down(void *context, link_peer who, manta_status status, const char 
         pthread_mutex_unlock(&p->lock);
         groups_peer_down(who.process);
         proxies_retire(who.process);
+        owner_peer_down(w, who.process);
         fail_calls(w, p, reason);
         relations_break(w, p, reason);
         serve_cancel_all(w, p);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "actor/node/groups.h"
+#include "actor/node/owner.h"
 #include "actor/transfer/transfer.h"
 
 typedef struct inbound { /* a call of a peer, while it runs here */
@@ -17,6 +18,8 @@ typedef struct inbound { /* a call of a peer, while it runs here */
     uint64_t call;
     manta_status exit_status; /* of a watch */
     bool is_watch;
+    uint32_t room;         /* of a generator: values that its reader lets wait */
+    struct stream *stream; /* while it runs */
 } inbound;
 
 /* ---- answers ---- */
@@ -112,12 +115,81 @@ void serve_cancel_all(worker *w, peer *p)
     pthread_mutex_unlock(&p->lock);
 }
 
-static void cancel_one(peer *p, uint64_t call)
+static void cancel_one(worker *w, peer *p, uint64_t call)
 {
     pthread_mutex_lock(&p->lock);
     inbound *in = id_table_get(&p->serving, call);
     if (in) (void)manta_cancel(future_handle(in->future));
+    message *m = in ? gate_take(in->future) : NULL;
     pthread_mutex_unlock(&p->lock);
+    future *f = m ? m->reply : NULL;
+    if (!f) return;
+    m->reply = NULL;
+    message_discard(w, m);
+    future_fail_status(w, f, MANTA_ECANCELLED, "cancelled before it ran");
+}
+
+/* ---- generators ---- */
+
+static inbound *inbound_of(const message *m)
+{
+    future *f = m->reply;
+    inbound *in = f ? (inbound *)(void *)(load_relaxed(&f->state) & ~(uintptr_t)3) : NULL;
+    return in && in->node.wake == answered ? in : NULL;
+}
+
+struct stream *inbound_generator(const message *m)
+{
+    inbound *in = inbound_of(m);
+    if (!in) return NULL;
+    struct stream *s = stream_outgoing(m->method, in->peer, in->call, in->room);
+    pthread_mutex_lock(&in->peer->lock);
+    in->stream = s;
+    pthread_mutex_unlock(&in->peer->lock);
+    return s;
+}
+
+void inbound_generator_ends(const message *m)
+{
+    inbound *in = inbound_of(m);
+    if (!in) return;
+    pthread_mutex_lock(&in->peer->lock);
+    in->stream = NULL;
+    pthread_mutex_unlock(&in->peer->lock);
+}
+
+static void credit(worker *w, peer *p, const wire_head *h)
+{
+    pthread_mutex_lock(&p->lock);
+    inbound *in = id_table_get(&p->serving, h->call);
+    if (in && in->stream) stream_credit(w, in->stream, h->to < UINT32_MAX ? (uint32_t)h->to : UINT32_MAX);
+    pthread_mutex_unlock(&p->lock);
+}
+
+/* ---- leased tasks that have not begun go back to who sent them ---- */
+
+static bool is_from(const message *m, void *context)
+{
+    const inbound *in = inbound_of(m);
+    return in && in->peer == context && !((const manta_method *)m->method)->arguments.refs;
+}
+
+static void give_back(worker *w, peer *p, message *m)
+{
+    future *f = m->reply;
+    inbound *in = (inbound *)(void *)(load_relaxed(&f->state) & ~(uintptr_t)3);
+    const manta_method *method = m->method;
+    manta_status status;
+    manta_writer *out = pack_begin(p);
+    if (out) method->arguments.pack(out, message_payload(m));
+    pthread_mutex_lock(&p->lock);
+    (void)id_table_remove(&p->serving, in->call);
+    pthread_mutex_unlock(&p->lock);
+    wire_head h = {.kind = WIRE_RETURNED, .call = in->call, .method = method_hash(method)};
+    if (out && pack_end(out, &status)) (void)peer_send(p, &h, out->start, manta_writer_size(out), false);
+    message_free(w, m);
+    future_free(w, f);
+    base_free(in);
 }
 
 /* ---- calls and tasks ---- */
@@ -182,7 +254,13 @@ void inbound_post(worker *w, peer *p, const wire_head *h, uint64_t to, const man
 
 static void run_call(const arrival *a, const manta_method *method, message *m)
 {
-    uint64_t to = a->head->to ? a->head->to : the_node.service;
+    uint64_t to = a->head->to || a->head->kind == WIRE_LEASED ? a->head->to : the_node.service;
+    if (a->head->kind == WIRE_LEASED) {
+        m->generation = (uint32_t)to;
+        if (method->is_generator && m->reply) inbound_of(m)->room = a->head->status;
+        gate_push(a->w, m);
+        return;
+    }
     if (a->head->kind != WIRE_TASK) {
         if (m->reply) store_relaxed(&((future *)m->reply)->target, to);
         message_post_at_once(a->w, to, m);
@@ -214,11 +292,38 @@ static void begin_call(const arrival *a, const manta_method *method, manta_error
 static void take_call(const arrival *a)
 {
     const manta_method *method = method_find(a->head->method);
-    bool fits = method && (a->head->kind == WIRE_TASK) == !method->cls;
+    bool fits = method && (a->head->kind != WIRE_CALL) == !method->cls;
     begin_call(a, fits ? method : NULL,
         fits ? NULL
              : error_new(
                    MANTA_ENOMETHOD, NULL, "process %016llx has no such method: the programs differ", (unsigned long long)the_node.process));
+}
+
+static void recall(const arrival *a)
+{
+    for (message *m; (m = gate_take_of(is_from, a->peer));) give_back(a->w, a->peer, m);
+}
+
+/* One of our own tasks, which a worker has not begun. */
+static void take_returned(const arrival *a)
+{
+    const manta_method *method = method_find(a->head->method);
+    pthread_mutex_lock(&a->peer->lock);
+    future *f = id_table_get(&a->peer->calls, a->head->call);
+    bool ours = f && f->packed == FUTURE_LEASED && f->method == method;
+    if (ours) (void)id_table_remove(&a->peer->calls, a->head->call);
+    pthread_mutex_unlock(&a->peer->lock);
+    manta_error *error = NULL;
+    message *m = ours ? make_message(a, method, &error) : NULL;
+    if (ours) sub_seq(&a->peer->under_way, 1);
+    if (m) {
+        m->reply = f;
+        m->from = 0;
+        owner_returned(a->w, f, m);
+    } else if (ours) {
+        owner_done(a->w, f);
+        future_fail(a->w, f, error);
+    }
 }
 
 static void take_named(const arrival *a)
@@ -277,6 +382,23 @@ static void take_reply(const arrival *a)
         base_free(u.large);
     }
     arrival_end(a->w, a->head->borrow);
+}
+
+/* A value of a generator; not NULL: what is wrong with the peer. */
+static const char *take_yield(const arrival *a)
+{
+    pthread_mutex_lock(&a->peer->lock);
+    future *f = id_table_get(&a->peer->calls, a->head->call); /* only this thread takes it out */
+    pthread_mutex_unlock(&a->peer->lock);
+    const manta_layout *layout = f && f->method && f->method->is_generator ? &f->method->result : NULL;
+    if (!layout) return f ? "a value for a call that is no generator's" : NULL;
+    unpacked u;
+    manta_error *error = NULL;
+    void *value = unpack(&u, layout, f->method, a->data, a->bytes, &error);
+    bool ok = value && stream_arrived(a->w, f, value, layout->extra ? layout->extra(value) : 0);
+    base_free(u.large);
+    error_free(error);
+    return ok ? NULL : "a value that a generator may not send";
 }
 
 /* ---- signals ---- */
@@ -339,10 +461,11 @@ static void take_hello(const arrival *a)
     pthread_mutex_lock(&a->peer->lock);
     a->peer->shares_store = same;
     a->peer->store_key = a->bytes ? hash_bytes(a->data, a->bytes) | 1 : 0;
-    a->peer->has_hello = true;
+    __atomic_store_n(&a->peer->has_hello, true, __ATOMIC_RELEASE);
     pthread_mutex_unlock(&a->peer->lock);
     peer_wake_senders(a->w, a->peer);
     groups_peer_hello(a->peer, a->head->status);
+    owner_peer_up(a->w);
 }
 
 static const char *dispatch(const arrival *a)
@@ -351,10 +474,15 @@ static const char *dispatch(const arrival *a)
     if (is_remote(h->to) || (h->kind != WIRE_INTRODUCE && is_remote(h->from))) return "an id of somebody else's table";
     switch (h->kind) {
     case WIRE_CALL:
+    case WIRE_LEASED:
     case WIRE_TASK: take_call(a); return NULL;
+    case WIRE_RECALL: recall(a); return NULL;
+    case WIRE_RETURNED: take_returned(a); return NULL;
+    case WIRE_YIELD: return take_yield(a);
+    case WIRE_CREDIT: credit(a->w, a->peer, h); return NULL;
     case WIRE_NAMED: take_named(a); return NULL;
     case WIRE_REPLY: take_reply(a); return NULL;
-    case WIRE_CANCEL: cancel_one(a->peer, h->call); return NULL;
+    case WIRE_CANCEL: cancel_one(a->w, a->peer, h->call); return NULL;
     case WIRE_STOP:
     case WIRE_KILL: take_stop(a); return NULL;
     case WIRE_LINK:

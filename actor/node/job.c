@@ -7,22 +7,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "actor/node/node.h"
-#include "actor/node/raylet.h"
-#include "actor/transfer/transfer.h"
+#include "actor/node/owner.h"
 #include "scheduler/os/os_file.h"
 
-enum { FIRST_WORKER_MS = 20000, PICKS = 16, ARGUMENT_REFS = 16 };
-
-_Atomic uint32_t job_workers;
-static _Atomic(peer *) peers[WORKERS_LIMIT];
-static struct {
-    uint32_t pid;
-    uint64_t process;
-} known[WORKERS_LIMIT];         /* of the driver actor, as `peers` */
-static _Atomic uint32_t events; /* futex: bumped when a worker comes or goes */
-static _Atomic uint32_t gone;
-static char last_words[512];
+MantaJob the_job;
+bool job_is_worker;
+manta_actor job_leases, job_raylet;
 
 /* ---- the driver's actor ---- */
 
@@ -39,41 +29,10 @@ MANTA_METHOD_DEFINE(MantaDriver, read, manta_bytes, (uint64_t, offset), (uint32_
     return out;
 }
 
-static void tell(void)
-{
-    add_seq(&events, 1);
-    os_futex_wake(&events, INT32_MAX);
-}
-
-MANTA_METHOD_DEFINE(MantaDriver, worker_up, void, (manta_actor, process), (uint32_t, pid))
-{
-    (void)self;
-    uint64_t id = manta_process_of(process).id;
-    uint32_t n = load_relaxed(&job_workers);
-    peer *p = peer_get(id, false);
-    if (!p || n == WORKERS_LIMIT) return;
-    known[n].pid = pid;
-    known[n].process = id;
-    store_seq(&peers[n], p);
-    store_seq(&job_workers, n + 1);
-    tell();
-}
-
 MANTA_METHOD_DEFINE(MantaDriver, worker_gone, void, (uint32_t, pid), (manta_str, how))
 {
     (void)self;
-    uint32_t n = load_relaxed(&job_workers);
     fprintf(stderr, "(worker %u) %.*s\n", pid, (int)how.size, how.data);
-    snprintf(last_words, sizeof last_words, "worker %u %.*s", pid, (int)how.size, how.data);
-    for (uint32_t i = 0; i < n; i++) {
-        if (known[i].pid != pid) continue;
-        known[i] = known[n - 1];
-        store_seq(&peers[i], load_relaxed(&peers[n - 1]));
-        store_seq(&job_workers, n - 1);
-        break;
-    }
-    add_seq(&gone, 1);
-    tell();
 }
 
 /* Each line with the worker's number before it. */
@@ -91,41 +50,7 @@ MANTA_METHOD_DEFINE(MantaDriver, output, void, (uint32_t, pid), (bool, is_error)
     fflush(to);
 }
 
-MANTA_CLASS(MantaDriver, read, worker_up, worker_gone, output)
-
-/* ---- placing ---- */
-
-typedef struct wanted { /* objects that are arguments */
-    manta_ref refs[ARGUMENT_REFS];
-    uint32_t count;
-} wanted;
-
-static void want(manta_ref *ref, manta_object *view, void *context)
-{
-    wanted *w = context;
-    if (view && ref->id[0] && w->count < ARGUMENT_REFS) w->refs[w->count++] = *ref;
-}
-
-uint64_t job_pick(const manta_method *method, const void *arguments)
-{
-    static _Thread_local uint32_t turn;
-    uint32_t n = load_seq(&job_workers), least = UINT32_MAX;
-    uint64_t most = 0;
-    peer *best = NULL;
-    wanted w = {.count = 0};
-    if (method && method->arguments.refs) method->arguments.refs((void *)(uintptr_t)arguments, want, &w);
-    for (uint32_t i = 0; i < n && i < PICKS; i++) {
-        peer *p = load_seq(&peers[(turn + i) % n]);
-        uint64_t bytes = p && w.count ? transfer_bytes_at(p, w.refs, w.count) : 0;
-        uint32_t busy = p ? load_relaxed(&p->under_way) : UINT32_MAX;
-        if (!p || bytes < most || (bytes == most && busy >= least)) continue;
-        best = p;
-        least = busy;
-        most = bytes;
-    }
-    turn++;
-    return best ? best->process : 0;
-}
+MANTA_CLASS(MantaDriver, read, worker_gone, output)
 
 /* ---- becoming a driver ---- */
 
@@ -138,47 +63,82 @@ static manta_status describe_program(MantaJob *job)
     return error ? error_set(MANTA_EIO, "this program cannot be read: %s", strerror(error)) : MANTA_OK;
 }
 
-static manta_status wait_for_workers(uint32_t expected)
+/* Connects to this node's daemon. */
+static manta_status find_daemon(const char *address)
 {
-    uint64_t deadline = os_monotonic_ns() + (uint64_t)FIRST_WORKER_MS * OS_NS_PER_MS;
-    for (;;) {
-        uint32_t seen = load_seq(&events);
-        uint64_t now = os_monotonic_ns();
-        if (load_seq(&job_workers) + load_seq(&gone) >= expected || now >= deadline) break;
-        os_futex_wait(&events, seen, deadline - now);
-    }
-    if (load_seq(&job_workers)) return MANTA_OK;
-    return error_set(MANTA_EINIT, "no worker came up: %s", last_words[0] ? last_words : "there was no answer");
+    manta_process daemon;
+    manta_status status = manta_connect(address, CLUSTER_TIMEOUT_MS, &daemon);
+    if (!status) status = manta_lookup_in(daemon, "manta.raylet", &job_raylet);
+    return status ? status : manta_lookup_in(daemon, "manta.leases", &job_leases);
 }
 
 static manta_status become_driver(const char *address)
 {
-    manta_process daemon;
-    manta_actor raylet;
-    uint32_t expected = 0;
-    MantaJob job = {.id = os_random_u64() >> 1, .name = manta_str_of(program_invocation_short_name)};
-    manta_status status = describe_program(&job);
-    if (!status) status = manta_connect(address, CLUSTER_TIMEOUT_MS, &daemon);
-    if (!status) status = manta_lookup_in(daemon, "manta.raylet", &raylet);
+    static char name[NAME_LIMIT + 1];
+    snprintf(name, sizeof name, "%s", program_invocation_short_name);
+    the_job = (MantaJob){.id = os_random_u64() >> 1 | 1, .name = manta_str_of(name)};
+    manta_status status = describe_program(&the_job);
+    if (!status) status = find_daemon(address);
     if (status) return status;
-    MantaDriver_ref me = MantaDriver_spawn();
-    job.driver = me.actor;
-    if (!me.actor.id) return manta_last_error()->status;
-    if ((status = manta_get(MantaRaylet_start_job(MantaRaylet_ref_of(raylet), job), &expected))) return status;
-    return wait_for_workers(expected);
+    the_job.driver = MantaDriver_spawn().actor;
+    if (!the_job.driver.id || !owner_start()) return manta_last_error()->status;
+    return manta_join(MantaRaylet_start_job(MantaRaylet_ref_of(job_raylet), the_job));
+}
+
+/* ---- the nodes ---- */
+
+/* A field of a line of leases_list, up to a tab or the line's end; *at: behind it. */
+static void take_field(const char **at, const char *end, char *out, size_t room)
+{
+    const char *from = *at, *to = from;
+    while (to < end && *to != '\t' && *to != '\n') to++;
+    snprintf(out, room, "%.*s", (int)(to - from), from);
+    *at = to < end ? to + 1 : end;
+}
+
+static manta_node_info read_node(const char **at, const char *end)
+{
+    manta_node_info n = {.is_here = false};
+    char number[32];
+    take_field(at, end, number, sizeof number);
+    n.node.id = strtoull(number, NULL, 16);
+    take_field(at, end, n.address, sizeof n.address);
+    take_field(at, end, n.labels, sizeof n.labels);
+    take_field(at, end, n.total, sizeof n.total);
+    take_field(at, end, n.available, sizeof n.available);
+    take_field(at, end, number, sizeof number);
+    n.queued = (uint32_t)strtoul(number, NULL, 10);
+    return n;
+}
+
+manta_status manta_list_nodes(manta_node_info *out, size_t capacity, size_t *out_count)
+{
+    manta_str text;
+    size_t n = 0;
+    if (!the_job.id) return error_set(MANTA_EUNSUPPORTED, "manta_list_nodes: this process runs on no cluster (manta run)");
+    manta_status status = manta_get(MantaLeases_describe(MantaLeases_ref_of(job_leases), true), &text);
+    if (status) return status;
+    for (const char *at = text.data, *end = at + text.size; at < end; n++) {
+        manta_node_info info = read_node(&at, end);
+        info.is_here = n == 0;
+        if (n < capacity) out[n] = info;
+    }
+    *out_count = n;
+    return MANTA_OK;
 }
 
 /* ---- being a worker ---- */
 
 static void serve(const char *address, uint64_t job)
 {
-    manta_process daemon;
-    manta_actor raylet;
-    manta_status status = manta_connect(address, CLUSTER_TIMEOUT_MS, &daemon);
-    if (!status) status = manta_lookup_in(daemon, "manta.raylet", &raylet);
+    manta_status status = find_daemon(address);
+    the_job.id = job;
+    job_is_worker = true;
+    if (!status && !owner_start()) status = MANTA_ENOMEM;
     if (!status)
-        status = manta_join(MantaRaylet_ready(MantaRaylet_ref_of(raylet), job, (manta_actor){the_node.service}, (uint32_t)getpid()));
-    if (!status) (void)manta_wait_exit(raylet, MANTA_FOREVER, NULL);
+        status = manta_join(
+            MantaLeases_ready(MantaLeases_ref_of(job_leases), job, (manta_actor){the_node.service}, owner_actor(), (uint32_t)getpid()));
+    if (!status) (void)manta_wait_exit(job_raylet, MANTA_FOREVER, NULL);
     else fprintf(stderr, "manta: worker: %s\n", manta_last_error()->message);
     fflush(NULL);
     _exit(status ? 1 : 0);
@@ -195,7 +155,7 @@ manta_status job_start(const manta_config *c)
 
 void job_stop(void)
 {
-    store_seq(&job_workers, 0);
-    store_seq(&gone, 0);
-    last_words[0] = 0;
+    owner_stop(worker_self());
+    the_job = (MantaJob){.id = 0};
+    job_leases.id = job_raylet.id = 0;
 }

@@ -27,12 +27,24 @@ manta_status node_post(worker *w, uint64_t to, message *m, bool may_wait);
 manta_status node_stop_actor(worker *w, uint64_t to, bool kill);
 bool node_is_alive(uint64_t id); /* as far as is known here */
 void node_cancel(worker *w, future *f, uint64_t target);
-void node_task(worker *w, uint64_t process, message *m); /* runs a task there; takes m, whose reply is completed in any case */
-future *node_call_named(worker *w, uint64_t to, const char *name, manta_bytes payload);                    /* NULL: error_set says why */
-manta_actor node_spawn(uint64_t process, const manta_options *o, manta_class *cls, const void *arguments); /* waits */
-manta_status node_start(const manta_config *config);                                                       /* error_set says why not */
-void node_free(void);                                                                                      /* after the pool has stopped */
-void node_stop(void); /* after the last actor, before the pool stops */
+void node_leased(worker *w, uint64_t process, message *m); /* the same for a task of a lease; does not wait */
+void node_credit(const future *task, uint32_t n);          /* the reader of that generator has taken n values */
+void node_recall(worker *w, uint64_t process);             /* leased tasks that it has not begun come back, see owner_returned */
+void node_task(worker *w, uint64_t process, message *m);   /* runs a task there; takes m, whose reply is completed in any case */
+future *node_call_named(worker *w, uint64_t to, const char *name, manta_bytes payload); /* NULL: error_set says why */
+/* Waits. lease: what the actor holds; 0: nothing. */
+manta_actor node_spawn(uint64_t process, const manta_options *o, manta_class *cls, const void *arguments, uint64_t lease);
+manta_status node_start(const manta_config *config); /* error_set says why not */
+void node_free(void);                                /* after the pool has stopped */
+void node_stop(void);                                /* after the last actor, before the pool stops */
+
+struct peer;
+/* Generators between processes (actor/runtime/stream_remote.c). */
+uint32_t stream_room(future *task);        /* of the reader; 0: it is no generator's future */
+struct stream *stream_local(future *task); /* the generator is to run in this process after all; NULL: it is none */
+bool stream_arrived(worker *w, future *task, const void *value, size_t extra_bytes); /* false: more than was asked for, or no generator */
+struct stream *stream_outgoing(const manta_method *method, struct peer *p, uint64_t call, uint32_t limit);
+void stream_credit(worker *w, struct stream *s, uint32_t n);
 
 /* ---- peers ---- */
 
@@ -146,6 +158,11 @@ enum {
     WIRE_FETCH,     /* call: chunks of an object */
     WIRE_CHUNK,     /* call, method: which one; its bytes */
     WIRE_REFUSED,   /* call, status: no chunks */
+    WIRE_LEASED,    /* as WIRE_TASK, to a worker that the sender has leased: such tasks begin one after the other */
+    WIRE_RECALL,    /* the sender's leased tasks that have not begun are to be given back */
+    WIRE_RETURNED,  /* call: such a task; its arguments */
+    WIRE_YIELD,     /* call: a generator's; a value */
+    WIRE_CREDIT,    /* call; to: so many values have been taken */
     WIRE_KINDS
 };
 typedef struct wire_head {
@@ -187,7 +204,7 @@ void serve_cancel_all(worker *w, peer *p); /* nobody waits for these any more */
 /* ---- relations.c ---- */
 bool relation_note(peer *p, relation_record r);
 void relation_forget(peer *p, uint64_t here, uint64_t there, uint64_t monitor_id, bool is_watcher); /* is_watcher: of a monitor */
-bool relation_take(peer *p, uint64_t monitor_id, relation_record *out); /* of a watcher here */
+bool relation_take(peer *p, uint64_t monitor_id, relation_record *out);                             /* of a watcher here */
 void relations_break(worker *w, peer *p, const char *reason);
 
 void peer_wake_senders(worker *w, peer *p);                               /* for another try */

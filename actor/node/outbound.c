@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "actor/node/node.h"
+#include "actor/node/owner.h"
 
 /* ---- calls under way ---- */
 
@@ -28,6 +28,7 @@ future *call_take(peer *p, uint64_t call)
     future *f = id_table_remove(&p->calls, call);
     pthread_mutex_unlock(&p->lock);
     if (f) sub_seq(&p->under_way, 1);
+    if (f && f->packed == FUTURE_LEASED) owner_done(worker_self(), f);
     return f;
 }
 
@@ -107,6 +108,12 @@ static manta_status refused(worker *w, peer *p, message *m, uint64_t call, manta
 {
     char text[400] = "", why[320];
     const manta_method *method = m->method;
+    future *leased = m->reply && ((future *)m->reply)->packed == FUTURE_LEASED ? m->reply : NULL;
+    if (leased && status == MANTA_EUNKNOWN) { /* never sent: another worker may run it */
+        owner_returned(w, leased, m);
+        return status;
+    }
+    if (leased) owner_done(w, leased);
     if (what) snprintf(text, sizeof text, "%s.%s: %s", method->owner, method->name, what);
     else if (status == MANTA_EUNKNOWN) snprintf(text, sizeof text, "%s", why_down(p, why, sizeof why));
     else snprintf(text, sizeof text, "%s", manta_status_text(status));
@@ -135,9 +142,16 @@ static manta_status send_call(worker *w, proxy to, message *m, uint8_t kind, boo
     if (!out) return refused(w, p, m, 0, MANTA_ENOMEM, NULL);
     method->arguments.pack(out, message_payload(m));
     if (!pack_end(out, &status)) return refused(w, p, m, 0, status, "the arguments cannot be packed");
+    uint32_t room = kind == WIRE_LEASED && method->is_generator ? stream_room(m->reply) : 0;
     uint64_t call = number_reply(p, m), number = refs && !m->reply ? borrow(p, m, NULL) : 0;
     if (m->reply || (refs && !number)) return refused(w, p, m, call, MANTA_EUNKNOWN, NULL);
-    wire_head h = {.kind = kind, .to = to.id, .from = m->from, .call = call, .method = method_hash(method), .borrow = number};
+    wire_head h = {.kind = kind,
+        .to = kind == WIRE_LEASED ? m->generation : to.id,
+        .from = m->from,
+        .call = call,
+        .method = method_hash(method),
+        .borrow = number,
+        .status = room};
     status = peer_send(p, &h, out->start, manta_writer_size(out), may_wait);
     w = worker_self();
     if (status && !refs) return refused(w, p, m, call, status, NULL);
@@ -273,15 +287,41 @@ void node_cancel(worker *w, future *f, uint64_t target)
     (void)peer_send(p.peer, &h, NULL, 0, false);
 }
 
-void node_task(worker *w, uint64_t process, message *m)
+void node_recall(worker *w, uint64_t process)
+{
+    peer *p = peer_get(process, false);
+    wire_head h = {.kind = WIRE_RECALL};
+    (void)w;
+    if (p) (void)peer_send(p, &h, NULL, 0, false);
+}
+
+void node_credit(const future *task, uint32_t n)
+{
+    proxy to;
+    wire_head h = {.kind = WIRE_CREDIT, .to = n};
+    memcpy(&h.call, task->bytes, sizeof h.call);
+    if (proxy_get(load_relaxed(&((future *)(uintptr_t)task)->target), &to)) (void)peer_send(to.peer, &h, NULL, 0, false);
+}
+
+/* False: the process is not known. */
+static bool send_task(worker *w, uint64_t process, message *m, uint8_t kind, bool may_wait)
 {
     peer *p = peer_get(process, false);
     uint64_t handle = p ? proxy_of(process, 0) : 0;
-    if (handle) {
-        store_relaxed(&((future *)m->reply)->target, handle);
-        (void)send_call(w, (proxy){process, 0, p}, m, WIRE_TASK, true);
-        return;
-    }
+    if (!handle) return false;
+    store_relaxed(&((future *)m->reply)->target, handle);
+    (void)send_call(w, (proxy){process, 0, p}, m, kind, may_wait);
+    return true;
+}
+
+void node_leased(worker *w, uint64_t process, message *m)
+{
+    if (!send_task(w, process, m, WIRE_LEASED, false)) owner_returned(w, m->reply, m);
+}
+
+void node_task(worker *w, uint64_t process, message *m)
+{
+    if (send_task(w, process, m, WIRE_TASK, true)) return;
     future *f = m->reply;
     m->reply = NULL;
     message_discard(w, m);

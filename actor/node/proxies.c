@@ -170,7 +170,7 @@ void proxies_retire(uint64_t process)
 
 void manta_pack_manta_actor(manta_writer *w, const manta_actor *v)
 {
-    proxy p = {the_node.process, v->id, NULL};
+    proxy p = {v->id ? the_node.process : 0, v->id, NULL};                                          /* none is none everywhere */
     if (is_remote(v->id) && !proxy_get(v->id, &p)) p = (proxy){the_node.process, UINT64_MAX, NULL}; /* stale: dead for everybody */
     manta_pack_array(w, 2);
     manta_pack_uint64_t(w, &p.process);

@@ -1,5 +1,5 @@
 /*
- * The raylet: one actor per daemon. Keeps the list of nodes (each raylet has all of it; the head brings them together), and starts, watches and ends the workers of jobs on its node.
+ * The raylet: one actor per daemon. Keeps the list of nodes (each raylet has all of it; the head brings them together) and of jobs, and fetches their programs; what runs where is MantaLeases' (leases.c).
  *
  * Handlers interleave where they wait, so what they found before a wait is looked up again after it.
  */
@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "actor/node/groups.h"
+#include "actor/node/leases.h"
 #include "actor/node/membership.h"
 #include "actor/node/node.h"
 #include "scheduler/os/os_file.h"
@@ -21,28 +22,24 @@ enum { JOBS_LIMIT = 256, STATUS_BYTES = 64 << 10, PATH_BYTES = 600 };
 
 typedef struct node_entry {
     manta_actor raylet;
-    char address[MANTA_ADDRESS_BYTES], host[64];
-    uint32_t cores, pid;
+    manta_actor leases, placements;
+    uint64_t id;
+    char address[MANTA_ADDRESS_BYTES], host[64], total[RESOURCES_TEXT], labels[LABELS_TEXT];
+    uint32_t pid;
 } node_entry;
 typedef struct job_entry {
     uint64_t id;
     manta_actor driver;
     char name[64];
 } job_entry;
-typedef struct worker_entry {
-    uint32_t pid;
-    bool is_ready;
-    uint64_t job;
-} worker_entry;
 
 struct raylet {
     bool is_head;
-    uint32_t cores;
     char directory[400];
-    node_entry nodes[NODES_LIMIT]; /* the first is this one */
+    manta_actor leases, placements; /* placements: when this is the head */
+    node_entry nodes[NODES_LIMIT];  /* the first is this one */
     job_entry jobs[JOBS_LIMIT];
-    worker_entry workers[WORKERS_LIMIT];
-    uint32_t n_nodes, n_jobs, n_workers;
+    uint32_t n_nodes, n_jobs;
 };
 
 static const raylet_options *starting; /* for init */
@@ -51,7 +48,8 @@ static void copy_text(char *to, size_t room, manta_str s) { snprintf(to, room, "
 
 static MantaNodeInfo info_of(const node_entry *n)
 {
-    return (MantaNodeInfo){n->raylet, manta_str_of(n->address), manta_str_of(n->host), n->cores, n->pid};
+    return (MantaNodeInfo){n->raylet, n->leases, n->id, manta_str_of(n->address), manta_str_of(n->host), manta_str_of(n->total),
+        manta_str_of(n->labels), n->pid, n->placements};
 }
 
 /* ---- nodes ---- */
@@ -63,19 +61,70 @@ static node_entry *find_node(struct raylet *r, manta_actor who)
     return NULL;
 }
 
+/* Who places work hears of every node that comes or goes. */
+static void tell_node(struct raylet *r, const node_entry *n, bool is_up)
+{
+    (void)MantaLeases_node_send(MantaLeases_ref_of(r->leases), info_of(n), is_up);
+    if (r->placements.id) {
+        MantaNodeInfo info = info_of(n);
+        placements_node(r->placements, &info, is_up);
+    }
+}
+
 static bool add_node(struct raylet *r, const MantaNodeInfo *info)
 {
     if (find_node(r, info->raylet)) return false;
     if (r->n_nodes == NODES_LIMIT) return manta_fail(MANTA_ELIMIT, "at most %d nodes", NODES_LIMIT), false;
     node_entry *n = &r->nodes[r->n_nodes++];
-    *n = (node_entry){.raylet = info->raylet, .cores = info->cores, .pid = info->pid};
+    *n = (node_entry){.raylet = info->raylet, .leases = info->leases, .placements = info->placements, .id = info->id, .pid = info->pid};
     copy_text(n->address, sizeof n->address, info->address);
     copy_text(n->host, sizeof n->host, info->host);
+    copy_text(n->total, sizeof n->total, info->total);
+    copy_text(n->labels, sizeof n->labels, info->labels);
+    tell_node(r, n, true);
     return true;
+}
+
+static void remove_node(struct raylet *r, node_entry *n)
+{
+    tell_node(r, n, false);
+    *n = r->nodes[--r->n_nodes];
 }
 
 MANTA_METHOD_DECLARE(MantaRaylet, init, void)
 MANTA_METHOD_DECLARE(MantaRaylet, on_down, void, (manta_actor, who), (int32_t, status), (manta_str, why))
+
+/* All cores and all memory, and what the options say. */
+static bool read_total(const raylet_options *o, resources *total, char *error, size_t room)
+{
+    *total = (resources){0};
+    (void)resources_set(total, "cpus", (int64_t)o->cores * RESOURCE_UNIT);
+    (void)resources_set(total, "memory", (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE) * RESOURCE_UNIT);
+    if (!o->resources || resources_parse(o->resources, strlen(o->resources), total, error, room)) return true;
+    return false;
+}
+
+static manta_status check_options(const raylet_options *o)
+{
+    char error[160];
+    resources total;
+    if (!read_total(o, &total, error, sizeof error)) return error_set(MANTA_EINVAL, "resources: %s", error);
+    if (o->labels && !labels_valid(o->labels, false))
+        return error_set(MANTA_EINVAL, "labels: \"%s\" is not \"key=value,...\" of less than %d bytes", o->labels, LABELS_TEXT);
+    return MANTA_OK;
+}
+
+static void describe_self(node_entry *n)
+{
+    char error[160];
+    resources total;
+    *n = (node_entry){.raylet = manta_self(), .id = the_node.process, .pid = (uint32_t)getpid()};
+    (void)read_total(starting, &total, error, sizeof error); /* checked */
+    resources_format(&total, n->total, sizeof n->total);
+    snprintf(n->labels, sizeof n->labels, "%s", starting->labels ? starting->labels : "");
+    snprintf(n->address, sizeof n->address, "%s", manta_listen_address(0));
+    if (gethostname(n->host, sizeof n->host - 1)) n->host[0] = 0;
+}
 
 MANTA_METHOD_DEFINE(MantaRaylet, init, void)
 {
@@ -85,12 +134,14 @@ MANTA_METHOD_DEFINE(MantaRaylet, init, void)
         return;
     }
     r->is_head = !starting->head;
-    r->cores = starting->cores;
     snprintf(r->directory, sizeof r->directory, "%s", starting->directory);
     node_entry *n = &r->nodes[r->n_nodes++];
-    *n = (node_entry){.raylet = manta_self(), .cores = r->cores, .pid = (uint32_t)getpid()};
-    snprintf(n->address, sizeof n->address, "%s", manta_listen_address(0));
-    if (gethostname(n->host, sizeof n->host - 1)) n->host[0] = 0;
+    describe_self(n);
+    MantaNodeInfo info = info_of(n);
+    n->leases = r->leases = leases_start(&info, starting->idle_ms);
+    if (r->is_head) n->placements = r->placements = placements_start();
+    info.leases = n->leases;
+    if (r->is_head) placements_node(r->placements, &info, true);
 }
 
 MANTA_METHOD_DEFINE(MantaRaylet, describe, MantaNodeInfo) { return info_of(&self->r->nodes[0]); }
@@ -109,17 +160,9 @@ static job_entry *find_job(struct raylet *r, uint64_t id)
     return NULL;
 }
 
-static worker_entry *find_worker(struct raylet *r, uint32_t pid)
-{
-    for (uint32_t i = 0; i < r->n_workers; i++)
-        if (r->workers[i].pid == pid) return &r->workers[i];
-    return NULL;
-}
-
 static void end_job(struct raylet *r, job_entry *job)
 {
-    for (uint32_t i = 0; i < r->n_workers; i++)
-        if (r->workers[i].job == job->id) child_kill(r->workers[i].pid);
+    (void)MantaLeases_job_send(MantaLeases_ref_of(r->leases), (MantaJob){.id = job->id}, manta_str_of(""));
     *job = r->jobs[--r->n_jobs];
 }
 
@@ -128,23 +171,20 @@ MANTA_METHOD_DEFINE(MantaRaylet, on_down, void, (manta_actor, who), (int32_t, st
     struct raylet *r = self->r;
     (void)status, (void)why;
     node_entry *n = find_node(r, who);
-    if (n && n != r->nodes) *n = r->nodes[--r->n_nodes];
+    if (n && n != r->nodes) remove_node(r, n);
     for (uint32_t i = 0; i < r->n_jobs; i++)
         if (r->jobs[i].driver.id == who.id) end_job(r, &r->jobs[i--]);
 }
 
-MANTA_METHOD_DEFINE(MantaRaylet, start_job, uint32_t, (MantaJob, job))
+MANTA_METHOD_DEFINE(MantaRaylet, start_job, void, (MantaJob, job))
 {
     struct raylet *r = self->r;
-    manta_uint32_t_future f[NODES_LIMIT];
-    uint32_t n = r->n_nodes, total = 0;
-    for (uint32_t i = 0; i < n; i++) f[i] = MantaRaylet_run_workers(MantaRaylet_ref_of(r->nodes[i].raylet), job);
-    for (uint32_t i = 0; i < n; i++) {
-        uint32_t some = 0;
-        if (manta_get(f[i], &some) == MANTA_OK) total += some;
-        else if (i == 0) manta_fail(manta_last_error()->status, "%s", manta_last_error()->message); /* another node may just have died */
-    }
-    return total;
+    manta_void_future f[NODES_LIMIT];
+    uint32_t n = r->n_nodes;
+    for (uint32_t i = 0; i < n; i++) f[i] = MantaRaylet_begin_job(MantaRaylet_ref_of(r->nodes[i].raylet), job);
+    for (uint32_t i = 0; i < n; i++)
+        if (manta_join(f[i]) && i == 0) /* another node may just have died, or have no use for this program */
+            manta_fail(manta_last_error()->status, "%s", manta_last_error()->message);
 }
 
 /* ---- programs ---- */
@@ -210,91 +250,50 @@ static manta_status get_program(struct raylet *r, const MantaJob *job, char *pat
     return status;
 }
 
-static manta_status run_some(struct raylet *r, const MantaJob *job, const char *path, uint32_t *out_count)
+static manta_status add_job(struct raylet *r, const MantaJob *job, const char *path)
 {
-    for (uint32_t i = 0; i < r->cores; i++) {
-        uint32_t pid = 0;
-        char name[64];
-        copy_text(name, sizeof name, job->name);
-        if (r->n_workers == WORKERS_LIMIT) return error_set(MANTA_ELIMIT, "at most %d workers on a node", WORKERS_LIMIT);
-        manta_status status = child_run(path, name, job->id, r->nodes[0].address, &pid);
-        if (status) return status;
-        r->workers[r->n_workers++] = (worker_entry){pid, false, job->id};
-        ++*out_count;
-    }
-    return MANTA_OK;
+    if (r->n_jobs == JOBS_LIMIT) return error_set(MANTA_ELIMIT, "at most %d jobs at a time", JOBS_LIMIT);
+    job_entry *j = &r->jobs[r->n_jobs++];
+    *j = (job_entry){.id = job->id, .driver = job->driver};
+    copy_text(j->name, sizeof j->name, job->name);
+    (void)manta_monitor(job->driver, MantaRaylet_on_down, NULL);
+    membership_watch(job->driver);
+    return manta_join(MantaLeases_job(MantaLeases_ref_of(r->leases), *job, manta_str_of(path)));
 }
 
-MANTA_METHOD_DEFINE(MantaRaylet, run_workers, uint32_t, (MantaJob, job))
+MANTA_METHOD_DEFINE(MantaRaylet, begin_job, void, (MantaJob, job))
 {
     struct raylet *r = self->r;
     char path[PATH_BYTES];
-    uint32_t count = 0;
+    if (find_job(r, job.id)) return;
     manta_status status = get_program(r, &job, path);
-    if (!status && r->n_jobs == JOBS_LIMIT) status = error_set(MANTA_ELIMIT, "at most %d jobs at a time", JOBS_LIMIT);
-    if (!status) {
-        job_entry *j = &r->jobs[r->n_jobs++];
-        *j = (job_entry){.id = job.id, .driver = job.driver};
-        copy_text(j->name, sizeof j->name, job.name);
-        (void)manta_monitor(job.driver, MantaRaylet_on_down, NULL);
-        membership_watch(job.driver);
-        status = run_some(r, &job, path, &count);
-    }
-    if (status && !count) manta_fail(status, "%s: %s", r->nodes[0].address, manta_last_error()->message);
-    return count;
+    if (!status && !find_job(r, job.id)) status = add_job(r, &job, path);
+    if (status) manta_fail(status, "%s: %s", r->nodes[0].address, manta_last_error()->message);
 }
 
-/* ---- workers ---- */
-
-MANTA_METHOD_DEFINE(MantaRaylet, ready, void, (uint64_t, job), (manta_actor, process), (uint32_t, pid))
-{
-    worker_entry *w = find_worker(self->r, pid);
-    job_entry *j = find_job(self->r, job);
-    if (!w || !j) {
-        manta_fail(MANTA_ESTALE, "the job is over");
-        return;
-    }
-    w->is_ready = true;
-    membership_watch(process);
-    (void)MantaDriver_worker_up_send(MantaDriver_ref_of(j->driver), process, pid);
-}
-
-MANTA_METHOD_DEFINE(MantaRaylet, ended, void, (uint32_t, pid), (manta_str, how))
+MANTA_METHOD_DEFINE(MantaRaylet, placements, manta_actor)
 {
     struct raylet *r = self->r;
-    worker_entry *w = find_worker(r, pid);
-    job_entry *j = w ? find_job(r, w->job) : NULL;
-    if (j) (void)MantaDriver_worker_gone_send(MantaDriver_ref_of(j->driver), pid, how);
-    if (w) *w = r->workers[--r->n_workers];
-}
-
-MANTA_METHOD_DEFINE(MantaRaylet, said, void, (uint32_t, pid), (bool, is_error), (manta_str, text))
-{
-    worker_entry *w = find_worker(self->r, pid);
-    job_entry *j = w ? find_job(self->r, w->job) : NULL;
-    if (j) (void)MantaDriver_output_send(MantaDriver_ref_of(j->driver), pid, is_error, text);
+    for (uint32_t i = 0; i < r->n_nodes; i++)
+        if (r->nodes[i].placements.id) return r->nodes[i].placements;
+    manta_fail(MANTA_EUNKNOWN, "the head of the cluster cannot be reached, which keeps the placement groups");
+    return (manta_actor){0};
 }
 
 MANTA_METHOD_DEFINE(MantaRaylet, status, manta_str)
 {
-    struct raylet *r = self->r;
-    char *text = manta_alloc(STATUS_BYTES);
-    size_t n = 0;
-    if (!text) return manta_fail(MANTA_ENOMEM, "no memory for a status"), manta_str_of("");
-    n += (size_t)snprintf(text, STATUS_BYTES, "%u nodes\n", r->n_nodes);
-    for (uint32_t i = 0; i < r->n_nodes && n < STATUS_BYTES - 512; i++)
-        n += (size_t)snprintf(text + n, STATUS_BYTES - n, "  %-28s %-16s %2u cores  pid %u%s\n", r->nodes[i].address, r->nodes[i].host,
-            r->nodes[i].cores, r->nodes[i].pid, i ? "" : "  (asked)");
-    n += (size_t)snprintf(text + n, STATUS_BYTES - n, "%u jobs, %u workers on the node that was asked\n", r->n_jobs, r->n_workers);
-    for (uint32_t i = 0; i < r->n_jobs && n < STATUS_BYTES - 512; i++)
-        n += (size_t)snprintf(text + n, STATUS_BYTES - n, "  job %016llx %s\n", (unsigned long long)r->jobs[i].id, r->jobs[i].name);
-    return (manta_str){text, n};
+    manta_str leases = manta_await(MantaLeases_describe(MantaLeases_ref_of(self->r->leases), false)), groups = {NULL, 0};
+    manta_actor placements;
+    if (manta_get(MantaRaylet_placements(MantaRaylet_ref_of(manta_self())), &placements) == MANTA_OK)
+        (void)placements_describe(placements, &groups);
+    char *text = manta_alloc(leases.size + groups.size + 1);
+    if (!text) return leases;
+    memcpy(text, leases.data, leases.size);
+    if (groups.size) memcpy(text + leases.size, groups.data, groups.size);
+    return (manta_str){text, leases.size + groups.size};
 }
 
 static void forget(void *self) { base_free(((MantaRaylet *)self)->r); }
-
-MANTA_CLASS_WITH(
-    MantaRaylet, (.concurrency = 64, .on_free = forget), init, on_down, describe, meet, start_job, run_workers, ready, ended, said, status)
 
 /* ---- start ---- */
 
@@ -307,14 +306,22 @@ static manta_status join_cluster(const raylet_options *o, manta_actor me)
     return error ? error_set(MANTA_EIO, "%s: %s", directory, strerror(error)) : membership_start(&m, me);
 }
 
+MANTA_CLASS_WITH(
+    MantaRaylet, (.concurrency = 64, .on_free = forget), init, on_down, describe, meet, start_job, begin_job, placements, status)
+
 manta_status raylet_start(const raylet_options *o, manta_actor *out)
 {
     int error = os_directory_make(o->directory);
     if (error) return error_set(MANTA_EIO, "%s: %s", o->directory, strerror(error));
+    if (check_options(o)) return manta_last_error()->status;
     starting = o;
     groups_off();
     MantaRaylet_ref me = MantaRaylet_spawn();
-    manta_status status = me.actor.id ? children_start(me.actor) : manta_last_error()->status;
+    MantaNodeInfo own;
+    if (!me.actor.id) return manta_last_error()->status;
+    manta_status status = manta_get(MantaRaylet_describe(me), &own);
+    if (!status) status = children_start(own.leases);
+    if (!status) status = manta_register("manta.leases", own.leases);
     if (!status) status = manta_register("manta.raylet", me.actor);
     if (!status) status = join_cluster(o, me.actor);
     *out = me.actor;

@@ -14,24 +14,22 @@
 
 enum { NODES_LIMIT = 256, WORKERS_LIMIT = 1024, CHUNK_BYTES = 1 << 20, PROGRAM_LIMIT = 1 << 30, CLUSTER_TIMEOUT_MS = 20000 };
 
-MANTA_STRUCT(MantaNodeInfo, (manta_actor, raylet), (manta_str, address), (manta_str, host), (uint32_t, cores), (uint32_t, pid))
+MANTA_STRUCT(MantaNodeInfo, (manta_actor, raylet), (manta_actor, leases), (uint64_t, id), (manta_str, address), (manta_str, host),
+    (manta_str, total), (manta_str, labels), (uint32_t, pid), (manta_actor, placements)) /* id: of the daemon's process; total: resources */
 MANTA_STRUCT(MantaJob, (uint64_t, id), (uint64_t, hash), (uint64_t, bytes), (manta_str, name), (manta_actor, driver))
 
 /* Runs in the daemon. */
 MANTA_ACTOR(MantaRaylet, struct raylet *r;)
-MANTA_METHOD_DECLARE(MantaRaylet, describe, MantaNodeInfo)                /* this node */
-MANTA_METHOD_DECLARE(MantaRaylet, meet, void, (MantaNodeInfo, node))      /* somebody else's node is there */
-MANTA_METHOD_DECLARE(MantaRaylet, start_job, uint32_t, (MantaJob, job))   /* on all nodes: how many workers will come */
-MANTA_METHOD_DECLARE(MantaRaylet, run_workers, uint32_t, (MantaJob, job)) /* on this node */
-MANTA_METHOD_DECLARE(MantaRaylet, ready, void, (uint64_t, job), (manta_actor, process), (uint32_t, pid))
-MANTA_METHOD_DECLARE(MantaRaylet, ended, void, (uint32_t, pid), (manta_str, how))
-MANTA_METHOD_DECLARE(MantaRaylet, said, void, (uint32_t, pid), (bool, is_error), (manta_str, text))
+MANTA_METHOD_DECLARE(MantaRaylet, describe, MantaNodeInfo)           /* this node */
+MANTA_METHOD_DECLARE(MantaRaylet, meet, void, (MantaNodeInfo, node)) /* somebody else's node is there */
+MANTA_METHOD_DECLARE(MantaRaylet, start_job, void, (MantaJob, job))  /* on all nodes */
+MANTA_METHOD_DECLARE(MantaRaylet, begin_job, void, (MantaJob, job))  /* on this node: fetches the program */
+MANTA_METHOD_DECLARE(MantaRaylet, placements, manta_actor)           /* the cluster's placement groups, see placement.c */
 MANTA_METHOD_DECLARE(MantaRaylet, status, manta_str)
 
 /* Runs in the driver. */
 MANTA_ACTOR(MantaDriver, int program;)
 MANTA_METHOD_DECLARE(MantaDriver, read, manta_bytes, (uint64_t, offset), (uint32_t, bytes)) /* of its program */
-MANTA_METHOD_DECLARE(MantaDriver, worker_up, void, (manta_actor, process), (uint32_t, pid))
 MANTA_METHOD_DECLARE(MantaDriver, worker_gone, void, (uint32_t, pid), (manta_str, how))
 MANTA_METHOD_DECLARE(MantaDriver, output, void, (uint32_t, pid), (bool, is_error), (manta_str, text))
 
@@ -42,7 +40,10 @@ typedef struct raylet_options {
     uint32_t voters;       /* of the control store: 1, 3 or 5 */
     uint32_t fence_ms;     /* see membership.h; 0: the default */
     const char *directory; /* for programs; made when missing */
-    uint32_t cores;        /* workers of a job on this node */
+    const char *resources; /* "gpus=2,db=1", over the default of all cores and all memory; NULL: that */
+    const char *labels;    /* "zone=a,disk=ssd" or NULL */
+    uint32_t cores;        /* cpus of the node */
+    uint64_t idle_ms;      /* after which a worker process without work ends */
 } raylet_options;
 /* In a system that listens. The actor in *out. Waits for the head. */
 manta_status raylet_start(const raylet_options *options, manta_actor *out);
@@ -50,17 +51,27 @@ manta_status raylet_start(const raylet_options *options, manta_actor *out);
 uint64_t program_hash(int fd, uint64_t bytes); /* 0: it cannot be read */
 
 /* ---- children.c: worker processes of a daemon ---- */
-manta_status children_start(manta_actor raylet); /* a thread that reads what they say and waits for their ends, and tells that actor */
+manta_status children_start(manta_actor leases); /* a thread that reads what they say and waits for their ends, and tells that actor */
 void children_stop(void);                        /* kills them */
-manta_status child_run(const char *program, const char *name, uint64_t job, const char *raylet_address, uint32_t *out_pid);
+/* extra: one more line of its environment, or NULL. */
+manta_status child_run(
+    const char *program, const char *name, uint64_t job, const char *raylet_address, const char *extra, uint32_t *out_pid);
 void child_kill(uint32_t pid);
 
 /* ---- job.c: the driver's and the worker's side ---- */
 manta_status job_start(
     const manta_config *config); /* in node_start: becomes a driver when config->cluster is set, or a worker; error_set says why not */
 void job_stop(void);
-extern _Atomic uint32_t job_workers; /* how many there are; 0: nothing is placed elsewhere */
-/* The process that has most bytes of the objects among the arguments, and of those the one that has least to do; 0: this one. method may be NULL. */
-uint64_t job_pick(const manta_method *method, const void *arguments);
+extern MantaJob the_job; /* of this process; id 0: it is no job's */
+extern bool job_is_worker;
+extern manta_actor job_leases; /* of this process's node: MantaLeases */
+extern manta_actor job_raylet;
+
+/* ---- leases.c ---- */
+manta_actor leases_start(const MantaNodeInfo *info, uint64_t idle_ms);
+/* ---- placement.c ---- */
+manta_actor placements_start(void);
+void placements_node(manta_actor placements, const MantaNodeInfo *info, bool is_up);
+manta_status placements_describe(manta_actor placements, manta_str *out); /* waits */
 
 #endif

@@ -4,10 +4,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "actor/node/node.h"
+#include "actor/node/owner.h"
 
 MANTA_STRUCT(MantaSpawn, (manta_str, class_name), (manta_bytes, arguments), (manta_str, name), (uint32_t, mailbox_limit),
-    (int32_t, overflow), (uint32_t, concurrency), (int32_t, on_failure), (bool, trap_exit))
+    (int32_t, overflow), (uint32_t, concurrency), (int32_t, on_failure), (bool, trap_exit), (uint64_t, lease))
 
 MANTA_ACTOR(MantaNode, int unused;)
 
@@ -27,6 +27,31 @@ MANTA_METHOD(MantaNode, lookup, manta_actor, (manta_str, name))
     return found;
 }
 
+/* ---- actors that hold a lease until they exit ---- */
+
+enum { LEASED_LIMIT = 1 << 20 };
+static pthread_mutex_t leased_lock = PTHREAD_MUTEX_INITIALIZER;
+static id_table leased; /* by actor: the lease */
+
+MANTA_METHOD(MantaNode, on_down, void, (manta_actor, who), (int32_t, status), (manta_str, why))
+{
+    (void)self, (void)status, (void)why;
+    pthread_mutex_lock(&leased_lock);
+    uint64_t lease = (uintptr_t)id_table_remove(&leased, who.id);
+    pthread_mutex_unlock(&leased_lock);
+    if (lease) (void)MantaLeases_release_send(MantaLeases_ref_of(job_leases), lease, false);
+}
+
+static void hold_lease(manta_actor a, uint64_t lease)
+{
+    pthread_mutex_lock(&leased_lock);
+    bool ok = leased.count < LEASED_LIMIT && id_table_put(&leased, a.id, (void *)(uintptr_t)lease);
+    pthread_mutex_unlock(&leased_lock);
+    if (!ok) manta_fail(MANTA_ENOMEM, "no memory for the lease of an actor");
+    (void)MantaLeases_hold_send(MantaLeases_ref_of(job_leases), lease);
+    (void)manta_monitor(a, MantaNode_on_down, NULL);
+}
+
 MANTA_METHOD(MantaNode, make, manta_actor, (MantaSpawn, what))
 {
     (void)self;
@@ -36,14 +61,16 @@ MANTA_METHOD(MantaNode, make, manta_actor, (MantaSpawn, what))
         .overflow = (manta_overflow)what.overflow,
         .concurrency = what.concurrency,
         .on_failure = (manta_failure)what.on_failure,
-        .trap_exit = what.trap_exit};
+        .trap_exit = what.trap_exit,
+        .process = manta_this_process()};
     if (what.name.size) o.name = text_of(what.name, name, sizeof name);
     manta_actor a = manta_spawn(text_of(what.class_name, class_name, sizeof class_name), what.arguments, &o);
     if (!a.id) manta_fail(manta_last_error()->status, "%s", manta_last_error()->message);
+    else if (what.lease) hold_lease(a, what.lease);
     return a;
 }
 
-MANTA_CLASS_WITH(MantaNode, (.concurrency = 64), lookup, make)
+MANTA_CLASS_WITH(MantaNode, (.concurrency = 64), lookup, make, on_down)
 
 uint64_t service_start(void) { return MantaNode_spawn().actor.id; }
 
@@ -57,12 +84,12 @@ manta_status manta_lookup_in(manta_process process, const char *name, manta_acto
     return manta_get(MantaNode_lookup(service_of(process), manta_str_of(name)), out);
 }
 
-manta_actor node_spawn(uint64_t process, const manta_options *given, manta_class *cls, const void *arguments)
+manta_actor node_spawn(uint64_t process, const manta_options *given, manta_class *cls, const void *arguments, uint64_t lease)
 {
     manta_actor made = {0};
     static const manta_options none = {.size = sizeof none};
     const manta_options *o = given ? given : &none;
-    if (!peer_get(process, false)) {
+    if (process != the_node.process && !peer_get(process, false)) {
         error_set(MANTA_ENOTFOUND, "%s_spawn: process %016llx is not known here", cls->name, (unsigned long long)process);
         return made;
     }
@@ -74,7 +101,7 @@ manta_actor node_spawn(uint64_t process, const manta_options *given, manta_class
     manta_writer_init_growing(&w);
     if (cls->init) cls->init->arguments.pack(&w, arguments);
     MantaSpawn what = {manta_str_of(cls->name), {w.start, manta_writer_size(&w)}, manta_str_of(o->name ? o->name : ""), o->mailbox_limit,
-        (int32_t)o->overflow, o->concurrency, (int32_t)o->on_failure, o->trap_exit};
+        (int32_t)o->overflow, o->concurrency, (int32_t)o->on_failure, o->trap_exit, lease};
     if (w.status) error_set(w.status, "%s_spawn: the arguments cannot be packed", cls->name);
     else if (manta_get(MantaNode_make(service_of((manta_process){process}), what), &made)) made.id = 0;
     manta_writer_fini(&w);

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "actor/node/raylet.h"
+#include "actor/node/owner.h"
 #include "actor/runtime/internal.h"
 
 enum { RETRY_FIRST_MS = 10, RETRY_LONGEST_MS = 30000, RETRY_LIMIT = 1000 };
@@ -24,6 +24,7 @@ typedef struct attempt {
     manta_priority priority;
     uint32_t retries_left;
     uint64_t process; /* of a task */
+    demand *demand;   /* of a task of a job */
     uint64_t delay_ms, timeout_ms;
     size_t extra_bytes;
     _Alignas(16) unsigned char arguments[]; /* relocated */
@@ -62,14 +63,19 @@ static void fail_user(worker *w, attempt *t, manta_status status, const char *te
     future_fail_status(w, u, status, "%s", text);
 }
 
-static void cancel_inner(attempt *t)
+/* Not under the lock: what waits in a queue is answered at once. */
+static void cancel_inner(manta_future inner, bool force)
 {
-    if (t->inner) (void)manta_cancel(future_handle(t->inner));
+    if (inner.id && force) (void)manta_cancel_force(inner);
+    else if (inner.id) (void)manta_cancel(inner);
 }
+
+static manta_future inner_of(const attempt *t) { return t->inner ? future_handle(t->inner) : (manta_future){0}; }
 
 static void timed_out(worker *w, pool_timer *timer)
 {
     attempt *t = (attempt *)(void *)((unsigned char *)timer - offsetof(attempt, timeout));
+    manta_future inner = {0};
     pthread_mutex_lock(&t->lock);
     t->timeout.fire = NULL;
     if (!t->done) {
@@ -77,9 +83,10 @@ static void timed_out(worker *w, pool_timer *timer)
         snprintf(
             text, sizeof text, "%s.%s: no answer within %llu ms", t->method->owner, t->method->name, (unsigned long long)t->timeout_ms);
         fail_user(w, t, MANTA_ETIMEDOUT, text);
-        cancel_inner(t);
+        inner = inner_of(t);
     }
     unlock_and_drop(t);
+    cancel_inner(inner, false);
 }
 
 static void retry_now(worker *w, pool_timer *timer)
@@ -140,8 +147,7 @@ static bool launch(worker *w, attempt *t, future *f, bool may_wait)
     message *m = make_message(w, t, f);
     if (!m) return false;
     if (!t->to) {
-        uint64_t process = t->process || !load_relaxed(&job_workers) ? t->process : job_pick(t->method, t->arguments);
-        if (task_launch(w, m, t->priority, process)) return true;
+        if (task_launch(w, m, t->priority, t->process, t->demand)) return true;
         message_discard(w, m);
         return false;
     }
@@ -215,7 +221,8 @@ static attempt *attempt_new(worker *w, const manta_options *o, const manta_metho
     return t;
 }
 
-future *attempt_start(worker *w, const manta_options *o, uint64_t to, const manta_method *method, const void *arguments, size_t extra_bytes)
+future *attempt_start(
+    worker *w, const manta_options *o, uint64_t to, const manta_method *method, const void *arguments, size_t extra_bytes, demand *d)
 {
     if (check_options(o, method)) return NULL;
     attempt *t = attempt_new(w, o, method, arguments, extra_bytes);
@@ -224,6 +231,7 @@ future *attempt_start(worker *w, const manta_options *o, uint64_t to, const mant
         return NULL;
     }
     t->to = to;
+    t->demand = d;
     future *u = t->user;
     store_relaxed(&u->target, (uintptr_t)t);
     u->method = method;
@@ -249,18 +257,17 @@ static attempt *find(future *u)
     return t;
 }
 
-bool attempt_cancel(future *u)
+bool attempt_cancel(future *u, bool force)
 {
     if (u->packed != FUTURE_ATTEMPT) return false;
     attempt *t = find(u);
     if (!t) return true;
     worker *w = worker_self();
     pthread_mutex_lock(&t->lock);
-    if (!t->done) {
-        if (t->inner) cancel_inner(t);
-        else fail_user(w, t, MANTA_ECANCELLED, "cancelled before the next retry");
-    }
+    manta_future inner = t->done ? (manta_future){0} : inner_of(t);
+    if (!t->done && !inner.id) fail_user(w, t, MANTA_ECANCELLED, "cancelled before the next retry");
     unlock_and_drop(t);
+    cancel_inner(inner, force);
     return true;
 }
 
@@ -269,7 +276,7 @@ manta_future manta_call_with(const manta_options *o, manta_actor to, const manta
     if (!o || (!o->timeout_ms && !o->max_retries && o->size <= sizeof *o)) return manta_call_method(to, method, arguments, extra_bytes);
     worker *w = worker_self();
     if (to.id == 0) return manta_call_method(to, method, arguments, extra_bytes); /* fails with the reason */
-    future *f = w ? attempt_start(w, o, to.id, method, arguments, extra_bytes) : NULL;
+    future *f = w ? attempt_start(w, o, to.id, method, arguments, extra_bytes, NULL) : NULL;
     if (!f) return (manta_future){0};
     activation *act = activation_self();
     if (act->actor || act->scope_depth) future_scope_add(act, f);

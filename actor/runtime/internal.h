@@ -90,15 +90,17 @@ void runtime_report(const char *format, ...) MANTA_PRINTF(1, 2);
 
 /* ---- task.c ---- */
 struct stream;
-bool task_spawn(worker *w, message *m, manta_priority priority, struct stream *s);  /* takes m when true */
-bool task_launch(worker *w, message *m, manta_priority priority, uint64_t process); /* process 0: this one */
-void stream_finish(worker *w, struct stream *s, const manta_error *error);          /* stream.c */
+bool task_spawn(worker *w, message *m, manta_priority priority, struct stream *s); /* takes m when true */
+struct demand;
+bool task_launch(
+    worker *w, message *m, manta_priority priority, uint64_t process, struct demand *d); /* process 0: this one; d: on the cluster */
+void stream_finish(worker *w, struct stream *s, const manta_error *error);               /* stream.c */
 void streams_stop(void);
 void scope_release_streams(activation *act, struct held_stream *outer); /* those newer than `outer` */
 
 future *attempt_start(worker *w, const manta_options *o, uint64_t to_or_0_for_task, const manta_method *m, const void *arguments,
-    size_t extra_bytes);        /* NULL: last_error says why */
-bool attempt_cancel(future *u); /* attempt.c: u stands for a retried or timed call; false: it does not */
+    size_t extra_bytes, struct demand *d);  /* NULL: last_error says why */
+bool attempt_cancel(future *u, bool force); /* attempt.c: u stands for a retried or timed call; false: it does not */
 
 /* ---- system.c ---- */
 const char *runtime_start_failure(void); /* why the last manta_init failed */
@@ -137,6 +139,7 @@ void refs_dropped(const manta_layout *layout, void *value);
 void scope_release_refs(activation *act);
 void scope_release_refs_until(activation *act, struct held_ref *outer); /* the newer ones */
 manta_status objects_start(const manta_config *config);                 /* error_set says why not */
+bool objects_were_made(void);                                           /* by user code here, since the start */
 void objects_quiet(void);                                               /* its threads let go of futures; before the pool stops */
 void objects_stop(void);
 

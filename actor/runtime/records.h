@@ -15,7 +15,8 @@ enum { /* actor.flags: set by anybody */
     ACTOR_KILL = 2,
     ACTOR_NUDGE = 4,
     ACTOR_TASK = 8,
-    ACTOR_NAMED = 16
+    ACTOR_NAMED = 16,
+    ACTOR_GATED = 32 /* a leased task, see actor/node/gate.c */
 };
 enum { PHASE_FREE, PHASE_STARTING, PHASE_LIVE, PHASE_TASK, PHASE_STOPPING };
 

@@ -6,8 +6,7 @@
  */
 #include <string.h>
 
-#include "actor/node/node.h"
-#include "actor/node/raylet.h"
+#include "actor/node/owner.h"
 #include "actor/runtime/internal.h"
 #include "actor/runtime/names.h"
 #include "actor/runtime/turn.h"
@@ -186,11 +185,22 @@ static manta_status make(worker *w, actor *a, manta_class *cls, const manta_opti
     return MANTA_OK;
 }
 
-/* A driver's main program spawns on its workers; actors spawn where they are. 0: here. */
-static inline uint64_t place(const manta_class *cls, const manta_options *o)
+/* In a job an actor goes where its options say; a child that is linked to its parent stays with it. out->process 0: here. */
+static inline manta_status place(const manta_class *cls, const manta_options *o, actor_place *out)
 {
-    if (likely(!load_relaxed(&job_workers)) || activation_self()->actor || (o && o->link)) return 0;
-    return cls->init && cls->init->arguments.refs ? 0 : job_pick(NULL, NULL);
+    *out = (actor_place){.process = o ? o->process.id : 0};
+    if (likely(!load_relaxed(&owner_is_on)) || out->process || (o && (o->link || o->where == MANTA_WHERE_HERE))) return MANTA_OK;
+    if (cls->init && cls->init->arguments.refs) return MANTA_OK;
+    demand *d = demand_of(o, cls->name, true);
+    return d ? owner_place(d, o ? o->timeout_ms : 0, out) : manta_last_error()->status;
+}
+
+/* In another process, or in this one for a lease. */
+static manta_actor spawn_elsewhere(const actor_place *at, const manta_options *o, manta_class *cls, const void *arguments)
+{
+    manta_actor made = node_spawn(at->process, o, cls, arguments, at->lease);
+    if (!made.id && at->lease) owner_give_back(at);
+    return made;
 }
 
 manta_actor manta_spawn_class(const manta_options *options, manta_class *cls, const void *arguments, size_t extra_bytes)
@@ -203,8 +213,10 @@ manta_actor manta_spawn_class(const manta_options *options, manta_class *cls, co
         return (manta_actor){0};
     }
     if (options && check_options(options, cls)) return (manta_actor){0};
-    uint64_t process = options && options->process.id ? options->process.id : place(cls, options);
-    if (unlikely(process && process != the_node.process)) return node_spawn(process, options, cls, arguments);
+    actor_place at;
+    if (unlikely(place(cls, options, &at))) return (manta_actor){0};
+    if (unlikely(at.lease || (at.process && at.process != the_node.process))) return spawn_elsewhere(&at, options, cls, arguments);
+    w = worker_self();
     actor *a = actor_new(w);
     if (!a) {
         error_set(MANTA_ELIMIT, "%s_spawn: no slot for another actor (max_actors %lu)", cls->name,

@@ -6,27 +6,10 @@
  */
 #include <string.h>
 
-#include "actor/runtime/internal.h"
+#include "actor/node/owner.h"
+#include "actor/runtime/stream.h"
 
-enum { STREAM_DEFAULT = 16, STREAM_LIMIT = 1 << 20, STREAM_TABLE = 1 << 20 };
-
-typedef struct item {
-    struct item *next;
-    block *value;
-} item;
-
-typedef struct stream {
-    pthread_mutex_t lock;
-    int references;
-    uint32_t slot, generation, limit, queued;
-    const manta_method *method;
-    item *head, *tail;
-    future *reader, *writer; /* events of a side that waits */
-    item *offered;           /* the generator's, until there is room */
-    future *task;            /* the generator's run, to cancel it */
-    bool ended, dropped;
-    manta_error *error;
-} stream;
+enum { STREAM_DEFAULT = 16, STREAM_LIMIT = 65535, STREAM_TABLE = 1 << 20 };
 
 static pthread_mutex_t table_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct {
@@ -91,7 +74,7 @@ static stream *table_find(manta_stream handle, bool take)
 
 /* ---- the queue ---- */
 
-static void items_free(const manta_method *method, item *i)
+void stream_items_free(const manta_method *method, item *i)
 {
     while (i) {
         item *next = i->next;
@@ -102,19 +85,19 @@ static void items_free(const manta_method *method, item *i)
     }
 }
 
-static void unlock_and_drop(stream *s)
+void stream_unlock_and_drop(stream *s)
 {
     bool last = --s->references == 0;
     pthread_mutex_unlock(&s->lock);
     if (!last) return;
-    items_free(s->method, s->head);
+    stream_items_free(s->method, s->head);
     if (s->task) future_drop(worker_self(), s->task);
     error_free(s->error);
     pthread_mutex_destroy(&s->lock);
     base_free(s);
 }
 
-static void wake(worker *w, future **event)
+void stream_wake(worker *w, future **event)
 {
     future *f = *event;
     *event = NULL;
@@ -140,7 +123,7 @@ static void abandon_wait(worker *w, unwind *u)
     stream *s = wait->stream;
     pthread_mutex_lock(&s->lock);
     take_back(w, wait);
-    if (wait->place == &s->reader) unlock_and_drop(s); /* the reader's reference; a generator's end lets go of its own */
+    if (wait->place == &s->reader) stream_unlock_and_drop(s); /* the reader's reference; a generator's end lets go of its own */
     else pthread_mutex_unlock(&s->lock);
 }
 
@@ -160,7 +143,7 @@ static manta_status wait_for(stream *s, future **event)
     return status;
 }
 
-static item *item_new(const manta_method *method, const void *value, size_t size_bytes, size_t extra_bytes)
+item *stream_item(const manta_method *method, const void *value, size_t size_bytes, size_t extra_bytes)
 {
     size_t head = (size_bytes + 15) & ~(size_t)15;
     item *i = base_alloc(sizeof *i);
@@ -177,6 +160,16 @@ static item *item_new(const manta_method *method, const void *value, size_t size
     return i;
 }
 
+/* Under the lock. */
+void stream_append(worker *w, stream *s, item *i)
+{
+    if (s->tail) s->tail->next = i;
+    else s->head = i;
+    s->tail = i;
+    s->queued++;
+    stream_wake(w, &s->reader);
+}
+
 manta_status manta_yield_value(const char *type_name, const void *value, size_t size_bytes, size_t extra_bytes)
 {
     activation *act = activation_self();
@@ -186,7 +179,7 @@ manta_status manta_yield_value(const char *type_name, const void *value, size_t 
         manta_fail(MANTA_ECONTEXT, "manta_yield: only a generator of %s may call it", type_name);
         return MANTA_ECONTEXT;
     }
-    item *i = item_new(s->method, value, size_bytes, extra_bytes);
+    item *i = stream_item(s->method, value, size_bytes, extra_bytes);
     if (!i) return error_set(MANTA_ENOMEM, "manta_yield: no memory");
     manta_status status = MANTA_OK;
     pthread_mutex_lock(&s->lock);
@@ -194,16 +187,17 @@ manta_status manta_yield_value(const char *type_name, const void *value, size_t 
     while (!status && !s->dropped && s->queued >= s->limit) status = wait_for(s, &s->writer);
     s->offered = NULL;
     if (!status && s->dropped) status = MANTA_ECANCELLED;
-    if (!status) {
-        if (s->tail) s->tail->next = i;
-        else s->head = i;
-        s->tail = i;
+    if (!status && s->peer) {
         s->queued++;
-        wake(worker_self(), &s->reader);
+        pthread_mutex_unlock(&s->lock);
+        status = stream_send(s, i->value->bytes);
+        stream_items_free(s->method, i);
+        return status;
     }
+    if (!status) stream_append(worker_self(), s, i);
     pthread_mutex_unlock(&s->lock);
     if (!status) return MANTA_OK;
-    items_free(s->method, i);
+    stream_items_free(s->method, i);
     return error_set(status, "manta_yield: %s", manta_status_text(status));
 }
 
@@ -211,11 +205,11 @@ void stream_finish(worker *w, struct stream *s, const manta_error *error)
 {
     pthread_mutex_lock(&s->lock);
     s->ended = true;
-    items_free(s->method, s->offered); /* killed while it waited for room */
+    stream_items_free(s->method, s->offered); /* killed while it waited for room */
     s->offered = NULL;
     if (error) s->error = error_copy(error);
-    wake(w, &s->reader);
-    unlock_and_drop(s);
+    stream_wake(w, &s->reader);
+    stream_unlock_and_drop(s);
 }
 
 /* Under the lock. */
@@ -225,7 +219,8 @@ static item *take_item(stream *s)
     s->head = i->next;
     if (!s->head) s->tail = NULL;
     s->queued--;
-    wake(worker_self(), &s->writer);
+    s->taken++;
+    stream_wake(worker_self(), &s->writer);
     return i;
 }
 
@@ -254,7 +249,8 @@ manta_status manta_next_value(manta_stream handle, void *out, size_t size_bytes)
     if (!status && s->head) taken = take_item(s);
     else if (!status && s->error) error = error_copy(s->error);
     else if (!status) status = MANTA_EEND;
-    unlock_and_drop(s);
+    if (taken && s->is_remote && (!s->head || s->taken * 2 >= s->limit)) stream_give_credit(s);
+    stream_unlock_and_drop(s);
     if (taken) return deliver(method, taken, out);
     if (error) return error_set_last(error);
     return status ? error_set(status, "manta_next: %s", manta_status_text(status)) : MANTA_OK;
@@ -294,14 +290,15 @@ static bool release(manta_stream handle)
     if (!s) return false;
     worker *w = worker_self();
     pthread_mutex_lock(&s->lock);
-    if (!s->ended && s->task) (void)manta_cancel(future_handle(s->task));
+    manta_future task = !s->ended && s->task ? future_handle(s->task) : (manta_future){0};
     s->dropped = true;
-    items_free(s->method, s->head);
+    stream_items_free(s->method, s->head);
     s->head = s->tail = NULL;
     s->queued = 0;
-    wake(w, &s->writer);
-    wake(w, &s->reader);
-    unlock_and_drop(s);
+    stream_wake(w, &s->writer);
+    stream_wake(w, &s->reader);
+    stream_unlock_and_drop(s);
+    if (task.id) (void)manta_cancel(task); /* not under the lock: one that waits in a queue ends at once */
     return true;
 }
 
@@ -327,7 +324,7 @@ manta_status manta_stream_keep(manta_stream handle)
     stream *s = table_find(handle, false);
     if (!s) return error_set(MANTA_ESTALE, "manta_stream_keep: the stream was released before");
     pthread_mutex_lock(&s->lock);
-    unlock_and_drop(s);
+    stream_unlock_and_drop(s);
     activation *act = activation_self();
     if (act) let_go(act, handle);
     return MANTA_OK;
@@ -349,7 +346,7 @@ static stream *stream_new(const manta_options *o, const manta_method *task)
     return NULL;
 }
 
-static bool start(worker *w, stream *s, manta_stream handle, const manta_options *o, const void *arguments, size_t extra_bytes)
+static bool start(worker *w, stream *s, manta_stream handle, const manta_options *o, const void *arguments, size_t extra_bytes, demand *d)
 {
     activation *act = activation_of(w);
     if ((act->actor || act->scope_depth) && !hold(act, handle)) return false;
@@ -358,6 +355,7 @@ static bool start(worker *w, stream *s, manta_stream handle, const manta_options
     if (f) {
         f->method = s->method;
         m->reply = s->task = f;
+        if (s->is_remote) return stream_submit(w, s, m, o, d);
         if (task_spawn(w, m, o ? o->priority : MANTA_PRIORITY_NORMAL, s)) return true;
         s->task = NULL;
         future_free(w, f);
@@ -373,9 +371,13 @@ manta_stream manta_generate(const manta_options *o, const manta_method *task, co
         error_set(MANTA_ESHUTDOWN, "%s_start: no system runs", task->name);
         return (manta_stream){0};
     }
+    demand *d = NULL;
+    bool here = !load_relaxed(&owner_is_on) || (o && o->where == MANTA_WHERE_HERE) || task->result.refs;
+    if (!here && !(d = demand_of(o, task->name, false))) return (manta_stream){0};
     stream *s = stream_new(o, task);
+    if (s) s->is_remote = d != NULL;
     manta_stream handle = {s ? (uint64_t)s->generation << 32 | s->slot : 0};
-    if (s && start(w, s, handle, o, arguments, extra_bytes)) return handle;
+    if (s && start(w, s, handle, o, arguments, extra_bytes, d)) return handle;
     if (s) {
         stream_finish(w, s, NULL);
         (void)manta_stream_release(handle);

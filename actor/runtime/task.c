@@ -1,8 +1,7 @@
 /*
  * Local tasks: a task is an actor slot with one message and no mailbox of its own, so it waits, is listed and is cancelled like any handler.
  */
-#include "actor/node/node.h"
-#include "actor/node/raylet.h"
+#include "actor/node/owner.h"
 #include "actor/runtime/internal.h"
 #include "actor/runtime/turn.h"
 
@@ -16,7 +15,7 @@ bool task_spawn(worker *w, message *m, manta_priority priority, struct stream *s
     a->state = s;
     a->boot = m;
     a->run.priority = priority == MANTA_PRIORITY_HIGH ? RUN_HIGH : priority == MANTA_PRIORITY_LOW ? RUN_LOW : RUN_NORMAL;
-    store_relaxed(&a->flags, ACTOR_TASK);
+    store_relaxed(&a->flags, m->flags & MESSAGE_GATED ? ACTOR_TASK | ACTOR_GATED : ACTOR_TASK);
     store_relaxed(&a->phase, PHASE_TASK);
     uint32_t generation = load_relaxed(&a->generation) + 1;
     store_release(&a->generation, generation);
@@ -31,6 +30,7 @@ bool task_spawn(worker *w, message *m, manta_priority priority, struct stream *s
 void task_end(worker *w, actor *a)
 {
     message *m = a->boot;
+    bool gated = load_relaxed(&a->flags) & ACTOR_GATED;
     a->boot = NULL;
     store_release(&a->generation, load_relaxed(&a->generation) + 1);
     if (m) message_free(w, m);
@@ -42,18 +42,27 @@ void task_end(worker *w, actor *a)
     }
     count_up(&local_of(w)->exited, 1);
     actor_free(w, a);
+    if (unlikely(gated)) gate_end(w);
     if (unlikely(load_relaxed(&the_runtime.running) == 2)) {
         add_seq(&the_runtime.exit_word, 1);
         os_futex_wake(&the_runtime.exit_word, 1);
     }
 }
 
+/* The future that waits for the task's answer; NULL: none. */
+static inline future *take_reply(worker *w, message *m)
+{
+    future *reply = m->reply;
+    m->reply = NULL;
+    if (unlikely(reply && reply->packed == FUTURE_LEASED)) owner_done(w, reply); /* leased from this process itself */
+    return reply;
+}
+
 static void fail_task(worker *w, activation *act, message *m)
 {
     count_up(&local_of(w)->failures, 1);
     count_up(&local_of(w)->failed[act->method->id], 1);
-    future *reply = m->reply;
-    m->reply = NULL;
+    future *reply = take_reply(w, m);
     if (reply) future_fail(w, reply, error_copy(act->failure));
 }
 
@@ -64,11 +73,11 @@ static void finish(activation *act, message *m, const manta_method *method, cons
     if (act->stream) {
         struct stream *s = act->stream;
         act->stream = NULL;
+        if (act->message && act->message->flags & MESSAGE_GATED) inbound_generator_ends(act->message);
         stream_finish(w, s, act->failure);
     }
     if (unlikely(act->failure != NULL)) fail_task(w, act, m);
-    future *reply = m->reply;
-    m->reply = NULL;
+    future *reply = take_reply(w, m);
     if (!reply) return;
     if (method->is_generator) future_complete(w, reply, NULL, NULL, 0);
     else future_complete(w, reply, &method->result, result, unlikely(method->result.extra != NULL) ? method->result.extra(result) : 0);
@@ -78,7 +87,7 @@ static bool cancelled_before(worker *w, message *m)
 {
     future *reply = m->reply;
     if (!reply || !load_relaxed(&reply->cancelled)) return false;
-    m->reply = NULL;
+    (void)take_reply(w, m);
     message_lose(m);
     future_fail_status(w, reply, MANTA_ECANCELLED, "cancelled before it ran");
     return true;
@@ -121,33 +130,36 @@ void task_turn(worker *w, actor *a)
     task_end(w, a);
 }
 
-bool task_launch(worker *w, message *m, manta_priority priority, uint64_t process)
+bool task_launch(worker *w, message *m, manta_priority priority, uint64_t process, struct demand *d)
 {
-    if (likely(!process || process == the_node.process)) return task_spawn(w, m, priority, NULL);
-    node_task(w, process, m);
+    m->retries = (uint16_t)(MANTA_PRIORITY_HIGH - priority);
+    if (unlikely(d != NULL)) owner_submit(w, d, m);
+    else if (likely(!process || process == the_node.process)) return task_spawn(w, m, priority, NULL);
+    else node_task(w, process, m);
     return true;
 }
 
 static future *submit_plain(
-    worker *w, const manta_method *task, const void *arguments, size_t extra_bytes, manta_priority priority, uint64_t process)
+    worker *w, const manta_method *task, const void *arguments, size_t extra_bytes, const manta_options *o, demand *d)
 {
     future *f = future_new(w);
     message *m = f ? message_make(w, task, arguments, extra_bytes) : NULL;
     if (m) {
         m->reply = f;
         f->method = task;
-        if (task_launch(w, m, priority, process)) return f;
+        if (task_launch(w, m, o ? o->priority : MANTA_PRIORITY_NORMAL, o ? o->process.id : 0, d)) return f;
         message_discard(w, m);
     }
     if (f) future_free(w, f);
     return NULL;
 }
 
-/* The process that a task goes to; 0: this one. */
-static inline uint64_t place(const manta_options *o, const manta_method *task, const void *arguments)
+/* False: the options are wrong, error_set says how. *out: what the task of a job needs; NULL: it is no job's, or goes to one process. */
+static inline bool place(const manta_options *o, const manta_method *task, demand **out)
 {
-    if (o && o->process.id) return o->process.id;
-    return unlikely(load_relaxed(&job_workers)) ? job_pick(task, arguments) : 0;
+    *out = NULL;
+    if (likely(!load_relaxed(&owner_is_on)) || (o && (o->process.id || o->where == MANTA_WHERE_HERE))) return true;
+    return (*out = demand_of(o, task->name, false)) != NULL;
 }
 
 manta_future manta_submit(const manta_options *o, const manta_method *task, const void *arguments, size_t extra_bytes)
@@ -160,10 +172,11 @@ manta_future manta_submit(const manta_options *o, const manta_method *task, cons
         return (manta_future){0};
     }
     future *f;
+    demand *d;
+    if (unlikely(!place(o, task, &d))) return (manta_future){0};
     if (unlikely(o && (o->timeout_ms || o->max_retries || o->size > sizeof *o))) {
-        if (!(f = attempt_start(w, o, 0, task, arguments, extra_bytes))) return (manta_future){0};
-    } else if (unlikely(!(f = submit_plain(
-                              w, task, arguments, extra_bytes, o ? o->priority : MANTA_PRIORITY_NORMAL, place(o, task, arguments))))) {
+        if (!(f = attempt_start(w, o, 0, task, arguments, extra_bytes, d))) return (manta_future){0};
+    } else if (unlikely(!(f = submit_plain(w, task, arguments, extra_bytes, o, d)))) {
         error_set(MANTA_ENOMEM, "%s_submit: no memory or no slot for another task", task->name);
         return (manta_future){0};
     }

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "actor/inspect/inspect.h"
-#include "actor/node/node.h"
+#include "actor/node/owner.h"
 #include "actor/runtime/internal.h"
 #include "actor/runtime/turn.h"
 #include "scheduler/pool/pool_internal.h"
@@ -102,7 +102,11 @@ static bool suspend_on(worker *w, activation *act, _Atomic uintptr_t *word)
     store_relaxed(&act->waiting_on, word);
     store_release(&a->waiting, act); /* the exchange in commit_wait orders it before the look at the flags */
     TRACE(1, w, TRACE_SUSPEND, actor_id(a), a->cls ? a->cls->name : "task", act->method ? act->method->name : "");
-    if (!worker_suspend(w, commit_wait, word)) return false;
+    bool gated = load_relaxed(&a->flags) & ACTOR_GATED;
+    if (unlikely(gated)) gate_leave(w);
+    bool ok = worker_suspend(w, commit_wait, word);
+    if (unlikely(gated)) gate_enter(worker_self());
+    if (!ok) return false;
     w = worker_self();
     TRACE(1, w, TRACE_RESUME, actor_id(a), a->cls ? a->cls->name : "task", act->method ? act->method->name : "");
     return true;
@@ -337,15 +341,23 @@ bool manta_is_cancelled(void)
     return reply && load_relaxed(&reply->cancelled);
 }
 
-manta_status manta_cancel(manta_future handle)
+static manta_status cancel(manta_future handle, bool force)
 {
     future *f = future_find(handle);
     if (!f) return error_set(MANTA_ESTALE, "manta_cancel: the future was already consumed or released");
     store_seq(&f->cancelled, 1);
-    if (attempt_cancel(f)) return MANTA_OK;
+    if (attempt_cancel(f, force)) return MANTA_OK;
+    if (f->packed == FUTURE_LEASED) {
+        owner_cancel(worker_self(), f, force);
+        return MANTA_OK;
+    }
     uint64_t target = load_relaxed(&f->target);
     actor *a = actor_slot(target);
     if (actor_is(a, target)) actor_nudge(worker_self(), a);
     else if (is_remote(target)) node_cancel(worker_self(), f, target);
     return MANTA_OK;
 }
+
+manta_status manta_cancel(manta_future handle) { return cancel(handle, false); }
+
+manta_status manta_cancel_force(manta_future handle) { return cancel(handle, true); }

@@ -413,7 +413,7 @@ manta_status manta_supervisor_start(const manta_supervisor_options *options, man
 {
     sup_template *t = take_specs(options, specs, count);
     if (!t) return manta_last_error()->status;
-    manta_options spawn = {.size = sizeof spawn, .name = t->options.name, .link = manta_self().id != 0};
+    manta_options spawn = {.size = sizeof spawn, .name = t->options.name, .link = manta_self().id != 0, .where = MANTA_WHERE_HERE};
     struct {
         uint64_t data;
     } __attribute__((aligned(16))) arguments = {(uintptr_t)t};

@@ -109,6 +109,7 @@ foreach(source ${apps})
 endforeach()
 if(NOT MANTA_FUZZ)
   manta_test(integration.tools.cluster integration sh ${CHECK}/cluster.sh ${PROJECT_BINARY_DIR} ${PROJECT_SOURCE_DIR})
+  manta_test(integration.tools.tasks integration sh ${CHECK}/tasks.sh ${PROJECT_BINARY_DIR} ${PROJECT_SOURCE_DIR})
 endif()
 manta_test(example.python example sh ${CHECK}/python.sh $<TARGET_FILE:example_serve> ${PROJECT_SOURCE_DIR})
 

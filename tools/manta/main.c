@@ -20,7 +20,8 @@ static const char usage[] =
     "  stop [--address ADDRESS]                      ends the daemons of this user on this machine, or the one at the address\n"
     "  run [--address ADDRESS] PROGRAM [ARGUMENT...] runs a program on the cluster: it becomes the driver, and its copies the workers\n"
     "  kv get SPACE KEY | put SPACE KEY VALUE | delete SPACE KEY | list SPACE [PREFIX]\n"
-    "                                                the cluster's key-value pairs; VALUE -: from the input; list prints key, bytes, revision\n"
+    "                                                the cluster's key-value pairs; VALUE -: from the input; list prints key, bytes, "
+    "revision\n"
     "  lock [--lease-ms N] [--timeout-ms N] NAME COMMAND [ARGUMENT...]\n"
     "                                                runs a command while it holds the lock; its token is in MANTA_LOCK_TOKEN\n"
     "  config [--manta-SETTING=VALUE...]             prints the settings that a program would start with here, and where each comes from\n"
@@ -28,11 +29,15 @@ static const char usage[] =
     "\n"
     "options of start:\n"
     "  --listen ADDRESS   tcp://HOST:PORT or ipc://PATH (tcp://127.0.0.1:0: a free port)\n"
-    "  --cores N          workers that a job gets on this node (the usable cores)\n"
+    "  --cores N          the node's cpus: as many tasks of one cpu run at a time (the usable cores)\n"
+    "  --resources TEXT   what else it has: gpus=2,db=1 ... (memory: all; numbers have up to 4 decimals)\n"
+    "  --labels TEXT      what tasks may ask for: zone=a,disk=ssd ...\n"
+    "  --idle-ms N        a worker process without work ends after this (5000)\n"
     "  --directory DIR    where programs are kept (/tmp/manta-UID/programs)\n"
     "  --store-bytes N    room of the node's object store in /dev/shm (30 % of the free memory, at most 1 GiB; 0: no store)\n"
     "  --spill DIR        where objects go that do not fit; none without it\n"
-    "  --state DIR        the control store's files, should this node serve it; a daemon that is started again with them goes on where it was\n"
+    "  --state DIR        the control store's files, should this node serve it; a daemon that is started again with them goes on where it "
+    "was\n"
     "  --voters N         servers of the control store that decide, 1, 3 or 5 (3): of a new cluster\n"
     "  --fence-ms N       ends the workers when no majority of them was reached for so long (10000)\n"
     "  --keys FILE        the cluster's keys, as keygen prints them; also in MANTA_KEYS, for status and run too\n"
@@ -86,8 +91,8 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         int (*run)(int argc, char **argv);
-    } commands[] = {{"start", command_start}, {"status", command_status}, {"stop", command_stop}, {"run", command_run}, {"kv", command_kv}, {"lock", command_lock}, {"config", config},
-        {"keygen", keygen}};
+    } commands[] = {{"start", command_start}, {"status", command_status}, {"stop", command_stop}, {"run", command_run}, {"kv", command_kv},
+        {"lock", command_lock}, {"config", config}, {"keygen", keygen}};
     if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
         fputs(usage, argc < 2 ? stderr : stdout);
         return argc < 2 ? 2 : 0;

@@ -9,15 +9,15 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "actor/node/leases.h"
 #include "actor/node/membership.h"
-#include "actor/node/raylet.h"
 #include "actor/object/object_ops.h"
 #include "tools/manta/manta.h"
 
 typedef struct start_options {
     bool is_head, insecure, foreground;
-    const char *head, *listen, *directory, *keys, *state, *store_bytes, *spill;
-    uint32_t cores, voters, fence_ms;
+    const char *head, *listen, *directory, *keys, *state, *store_bytes, *spill, *resources, *labels;
+    uint32_t cores, voters, fence_ms, idle_ms;
 } start_options;
 
 static const struct number_option {
@@ -25,7 +25,7 @@ static const struct number_option {
     size_t offset;
     uint32_t least, most;
 } number_options[] = {{"--cores", offsetof(start_options, cores), 1, 1024}, {"--voters", offsetof(start_options, voters), 1, 5},
-    {"--fence-ms", offsetof(start_options, fence_ms), 1000, 3600000}};
+    {"--fence-ms", offsetof(start_options, fence_ms), 1000, 3600000}, {"--idle-ms", offsetof(start_options, idle_ms), 1, 86400000}};
 
 static const struct number_option *number_option_of(const char *argument)
 {
@@ -42,7 +42,8 @@ static const char **text_option_of(start_options *o, const char *argument)
     } options[] = {{"--address", offsetof(start_options, head)}, {"--listen", offsetof(start_options, listen)},
         {"--directory", offsetof(start_options, directory)}, {"--keys", offsetof(start_options, keys)},
         {"--state", offsetof(start_options, state)}, {"--store-bytes", offsetof(start_options, store_bytes)},
-        {"--spill", offsetof(start_options, spill)}};
+        {"--spill", offsetof(start_options, spill)}, {"--resources", offsetof(start_options, resources)},
+        {"--labels", offsetof(start_options, labels)}};
     for (size_t i = 0; i < sizeof options / sizeof *options; i++)
         if (strcmp(argument, options[i].name) == 0) return (const char **)(void *)((char *)o + options[i].offset);
     return NULL;
@@ -133,7 +134,10 @@ static int serve(const start_options *o, int fd)
         .state = o->state ? o->state : state,
         .voters = o->voters ? o->voters : 3,
         .fence_ms = o->fence_ms,
-        .cores = o->cores ? o->cores : (uint32_t)os_usable_cores()};
+        .cores = o->cores ? o->cores : (uint32_t)os_usable_cores(),
+        .resources = o->resources,
+        .labels = o->labels,
+        .idle_ms = o->idle_ms ? o->idle_ms : WORKER_IDLE_MS};
     manta_status status = m ? raylet_start(&r, &raylet) : MANTA_EINIT;
     if (status) {
         report(fd, false, m ? manta_last_error()->message : runtime_start_failure());

@@ -34,6 +34,17 @@ MANTA_EXPORT manta_status manta_connect(const char *address, uint64_t timeout_ms
 /* Fills in at most `capacity` of the other processes that this one knows; *out_count: how many there are. */
 MANTA_EXPORT manta_status manta_list_processes(manta_process_info *out, size_t capacity, size_t *out_count);
 
+typedef struct manta_node_info {
+    manta_process node; /* its daemon's process: for manta_options.node */
+    char address[MANTA_ADDRESS_BYTES], labels[256];
+    char total[512], available[512]; /* resources: "cpus=4,memory=1073741824"; available: as last heard of, a moment old */
+    uint32_t queued;                 /* requests that wait there */
+    bool is_here;                    /* this process's own */
+} manta_node_info;
+
+/* Fills in at most `capacity` of the nodes of the cluster that this process's job runs on, its own first; *out_count: how many there are. Waits for the node's answer. MANTA_EUNSUPPORTED: it is no job's. */
+MANTA_EXPORT manta_status manta_list_nodes(manta_node_info *out, size_t capacity, size_t *out_count);
+
 /* The process that an actor lives in: this one for local actors; 0 for none. */
 MANTA_EXPORT manta_process manta_process_of(manta_actor actor);
 

@@ -91,6 +91,8 @@ MANTA_EXPORT manta_status manta_future_release(manta_future f);
 /* Asks for the call or task behind a future to be given up: still queued, it never runs; running, its next wait fails with MANTA_ECANCELLED and
  * manta_is_cancelled() is true. The future completes either way. MANTA_ESTALE when it was consumed or released before. */
 MANTA_EXPORT manta_status manta_cancel(manta_future f);
+/* The same, and a task that runs in a worker process of a cluster ends with that process if it does not end by itself at once; tasks that waited behind it there run elsewhere. Does not wait. */
+MANTA_EXPORT manta_status manta_cancel_force(manta_future f);
 
 /* Calls done(context) once, on some worker thread, when the future is complete; done must not block and may not wait, but may read it with
  * manta_get_value. The future must be kept or belong to a plain thread. A future carries one notification: a second is MANTA_EEXIST. */

@@ -14,6 +14,7 @@
 #include <manta/group.h>
 #include <manta/inspect.h>
 #include <manta/object.h>
+#include <manta/placement.h>
 #include <manta/runtime.h>
 #include <manta/status.h>
 #include <manta/supervisor.h>

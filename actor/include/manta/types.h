@@ -75,6 +75,18 @@ typedef enum manta_failure {
 
 typedef enum manta_priority { MANTA_PRIORITY_NORMAL = 0, MANTA_PRIORITY_HIGH = 1, MANTA_PRIORITY_LOW = -1 } manta_priority;
 
+/* Where on the cluster a task or actor of a job goes. */
+typedef enum manta_where {
+    MANTA_WHERE_DEFAULT = 0, /* where its arguments are, else this node while it has room, else a node with little to do */
+    MANTA_WHERE_SPREAD,      /* the node with least to do */
+    MANTA_WHERE_NODE,        /* the node of options.node, and no other */
+    MANTA_WHERE_NODE_SOFT,   /* that node while it has room, else another */
+    MANTA_WHERE_HERE         /* this process */
+} manta_where;
+typedef struct {
+    uint64_t id;
+} manta_placement_group; /* resources reserved together, see manta/placement.h */
+
 /*
  * Options of a spawn, a call or a task. Zero means default everywhere, so that `&(manta_options){.size = sizeof(manta_options), .name =
  * "x"}` or MANTA_OPTIONS(.name = "x") says only what differs. `size` is this struct's size at the caller (0 counts as "all of it").
@@ -93,7 +105,18 @@ typedef struct manta_options {
     bool trap_exit;           /* spawn: exit signals of linked actors become calls of the class's on_exit method */
     bool link;                /* spawn: link the new actor to the calling one */
     uint32_t stream_limit;    /* generator: values that may wait unread; 0: 16 */
-    manta_process process;    /* spawn, task: in that process; {0}: this one. Such a spawn waits for the answer */
+    manta_process
+        process; /* spawn, task: in that process; {0}: this one, or in a job where the rest says. A spawn elsewhere waits for the answer */
+    /* The rest is for tasks, spawns and generators of a job on a cluster (docs/cluster.md), and means nothing elsewhere. An actor holds its resources until it exits. */
+    double cpus,
+        gpus; /* to 1/10000; 0: 1 cpu for a task, none for an actor; no gpu. Below 0: none. gpus: a part of one, or a whole number */
+    uint64_t memory_bytes; /* reserved, not enforced */
+    const char *resources; /* "name=2,other=0.5", of what nodes were started with */
+    const char *labels;    /* that the node must have: "zone=a,disk!=hdd" */
+    manta_where where;
+    manta_process node;                    /* of MANTA_WHERE_NODE and _SOFT: a node's id, see manta_list_nodes */
+    manta_placement_group placement_group; /* runs within what it has reserved */
+    int32_t bundle;                        /* 1 for the first of its bundles, ..; 0: any */
 } manta_options;
 #ifndef __cplusplus
 #define MANTA_OPTIONS(...) (&(const manta_options){.size = sizeof(manta_options), __VA_ARGS__})

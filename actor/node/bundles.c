@@ -1,0 +1,157 @@
+/*
+ * A node's side of placement groups: bundles that are reserved here, in two steps, so that a group is there as a whole or not at all. What is prepared and not committed in time is given back.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "actor/node/leases.h"
+
+enum { PREPARED_MS = 10000 };
+
+static void give_back(lessor *l, bundle_entry *b)
+{
+    size_t cursor = 0;
+    (void)resources_give(&l->nodes[0].place.available, &b->available);
+    for (lease_entry *x; (x = id_table_next(&l->leases, &cursor, NULL));) /* what runs in it goes on, at the node's expense */
+        if (x->pool == b) x->pool = NULL;
+    for (uint32_t i = 0; i < l->n_workers; i++)
+        if (l->workers[i]->pool == b) l->workers[i]->pool = NULL;
+    base_free(b);
+    l->changed = true;
+}
+
+static void refuse_waiting(lessor *l, uint64_t group)
+{
+    for (lease_request *r = l->queue.first, *next; r; r = next) {
+        next = r->next;
+        if (r->group != group) continue;
+        (void)MantaOwner_refused_send(MantaOwner_ref_of(r->owner), r->id, MANTA_ENOTFOUND, manta_str_of("the placement group was removed"));
+        base_free(queue_remove(&l->queue, r));
+    }
+}
+
+static void remove_group(lessor *l, uint64_t group, bool prepared_only)
+{
+    for (bundle_entry **at = &l->bundles; *at;) {
+        bundle_entry *b = *at;
+        if (b->group != group || (prepared_only && b->committed)) at = &b->next;
+        else {
+            *at = b->next;
+            give_back(l, b);
+        }
+    }
+    if (!prepared_only) refuse_waiting(l, group);
+}
+
+static bool is_here(const lessor *l, uint64_t group, int32_t index)
+{
+    for (const bundle_entry *b = l->bundles; b; b = b->next)
+        if (b->group == group && b->index == index) return true;
+    return false;
+}
+
+/* "INDEX:cpus=1,db=2" */
+static bool prepare_one(lessor *l, uint64_t group, const char *text, size_t bytes)
+{
+    char error[128];
+    char *end;
+    int32_t index = (int32_t)strtol(text, &end, 10);
+    resources need = {0};
+    if (*end != ':' || !resources_parse(end + 1, bytes - (size_t)(end + 1 - text), &need, error, sizeof error)) return false;
+    if (is_here(l, group, index)) return true; /* asked twice */
+    bundle_entry *b = resources_fit(&need, &l->nodes[0].place.available) ? base_calloc(1, sizeof *b) : NULL;
+    if (!b) return false;
+    *b = (bundle_entry){.next = l->bundles, .group = group, .since_ns = pool_now_ns(), .index = index, .total = need, .available = need};
+    l->bundles = b;
+    resources_take(&l->nodes[0].place.available, &need);
+    l->changed = true;
+    return true;
+}
+
+static bool prepare(lessor *l, uint64_t group, manta_str text)
+{
+    const char *at = text.data, *last = at ? at + text.size : NULL;
+    bool ok = true;
+    while (ok && at < last) {
+        const char *semicolon = memchr(at, ';', (size_t)(last - at)), *end = semicolon ? semicolon : last;
+        ok = prepare_one(l, group, at, (size_t)(end - at));
+        at = end + 1;
+    }
+    if (!ok) remove_group(l, group, true);
+    return ok;
+}
+
+bool bundles_reserve(lessor *l, uint64_t group, int32_t step, manta_str text)
+{
+    bool some = false;
+    if (step == RESERVE_PREPARE) return prepare(l, group, text);
+    if (step != RESERVE_COMMIT) {
+        remove_group(l, group, step == RESERVE_ABORT);
+        return true;
+    }
+    for (bundle_entry *b = l->bundles; b; b = b->next)
+        if (b->group == group) b->committed = some = true;
+    return some;
+}
+
+void bundles_expire(lessor *l, uint64_t now_ns)
+{
+    for (bundle_entry *b = l->bundles; b; b = b->next)
+        if (!b->committed && now_ns - b->since_ns > (uint64_t)PREPARED_MS * OS_NS_PER_MS) {
+            remove_group(l, b->group, true);
+            return;
+        }
+}
+
+/* ---- for manta status ---- */
+
+static size_t describe_node(const node_view *n, bool here, char *out, size_t room)
+{
+    char total[RESOURCES_TEXT], available[RESOURCES_TEXT];
+    resources_format(&n->place.total, total, sizeof total);
+    resources_format(&n->place.available, available, sizeof available);
+    int k = snprintf(out, room, "  %-28s %-16s %s%s%s%s\n    available: %s; %u requests wait\n", n->address, n->host, total,
+        n->labels[0] ? "  labels " : "", n->labels, here ? "  (asked)" : "", available[0] ? available : "nothing", n->place.queued);
+    return k < 0 ? 0 : (size_t)k < room ? (size_t)k : room - 1;
+}
+
+static size_t describe_request(const lease_request *r, char *out, size_t room)
+{
+    char need[RESOURCES_TEXT];
+    resources_format(&r->need, need, sizeof need);
+    int k = snprintf(out, room, "  %s: %s%s%s, job %016llx\n", r->infeasible ? "infeasible" : "waits", need[0] ? need : "nothing",
+        r->labels[0] ? " with " : "", r->labels, (unsigned long long)r->job);
+    return k < 0 ? 0 : (size_t)k < room ? (size_t)k : room - 1;
+}
+
+size_t leases_describe(lessor *l, char *out, size_t room)
+{
+    enum { LINE = 2048, LISTED = 16 };
+    size_t n = (size_t)snprintf(out, room, "%u nodes\n", l->n_nodes);
+    uint32_t listed = 0;
+    l->nodes[0].place.queued = l->queue.count;
+    for (uint32_t i = 0; i < l->n_nodes && n + LINE < room; i++) n += describe_node(&l->nodes[i], !i, out + n, room - n);
+    n += (size_t)snprintf(out + n, room - n, "%u jobs, %u workers, %zu leases and %u waiting requests on the node that was asked\n",
+        l->n_jobs, l->n_workers, l->leases.count, l->queue.count);
+    for (uint32_t i = 0; i < l->n_jobs && n + LINE < room; i++)
+        n += (size_t)snprintf(out + n, room - n, "  job %016llx %s\n", (unsigned long long)l->jobs[i]->info.id, l->jobs[i]->name);
+    for (const lease_request *r = l->queue.first; r && listed < LISTED && n + LINE < room; r = r->next, listed++)
+        n += describe_request(r, out + n, room - n);
+    return n;
+}
+
+size_t leases_list(const lessor *l, char *out, size_t room)
+{
+    enum { LINE = 2048 };
+    size_t n = 0;
+    for (uint32_t i = 0; i < l->n_nodes && n + LINE < room; i++) {
+        const node_view *v = &l->nodes[i];
+        char total[RESOURCES_TEXT], available[RESOURCES_TEXT];
+        resources_format(&v->place.total, total, sizeof total);
+        resources_format(&v->place.available, available, sizeof available);
+        n += (size_t)snprintf(out + n, room - n, "%llx\t%s\t%s\t%s\t%s\t%u\n", (unsigned long long)v->place.id, v->address, v->labels,
+            total, available, i ? v->place.queued : l->queue.count);
+    }
+    return n;
+}
