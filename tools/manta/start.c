@@ -107,29 +107,13 @@ static uint64_t prepare_store(const start_options *o, char *path, size_t room)
     return bytes;
 }
 
-static int serve(const start_options *o, int fd)
+static raylet_options node_options(const start_options *o)
 {
-    char programs[400], store[64];
-    sigset_t ends;
-    int number;
-    sigemptyset(&ends);
-    sigaddset(&ends, SIGINT);
-    sigaddset(&ends, SIGTERM);
-    sigprocmask(SIG_BLOCK, &ends, NULL);
-    if (o->keys) setenv("MANTA_KEYS", o->keys, 1); /* for the workers too */
-    if (o->insecure) setenv("MANTA_INSECURE", "1", 1);
-    snprintf(programs, sizeof programs, "%s/programs", manta_directory() ? manta_directory() : "/tmp");
-    uint64_t store_bytes = prepare_store(o, store, sizeof store);
-    manta_t *m = manta_init_with(&(manta_config){.size = sizeof(manta_config),
-        .workers = 1,
-        .listen = o->listen,
-        .insecure = o->insecure,
-        .object_bytes = store_bytes,
-        .spill = o->spill});
-    manta_actor raylet;
-    char state[400];
-    snprintf(state, sizeof state, "%s/state-%d", manta_directory() ? manta_directory() : "/tmp", (int)getpid());
-    raylet_options r = {.head = o->head,
+    static char programs[400], state[400];
+    const char *directory = manta_directory() ? manta_directory() : "/tmp";
+    snprintf(programs, sizeof programs, "%s/programs", directory);
+    snprintf(state, sizeof state, "%s/state-%d", directory, (int)getpid());
+    return (raylet_options){.head = o->head,
         .directory = o->directory ? o->directory : programs,
         .state = o->state ? o->state : state,
         .voters = o->voters ? o->voters : 3,
@@ -138,6 +122,28 @@ static int serve(const start_options *o, int fd)
         .resources = o->resources,
         .labels = o->labels,
         .idle_ms = o->idle_ms ? o->idle_ms : WORKER_IDLE_MS};
+}
+
+static int serve(const start_options *o, int fd)
+{
+    char store[64];
+    sigset_t ends;
+    int number;
+    sigemptyset(&ends);
+    sigaddset(&ends, SIGINT);
+    sigaddset(&ends, SIGTERM);
+    sigprocmask(SIG_BLOCK, &ends, NULL);
+    if (o->keys) setenv("MANTA_KEYS", o->keys, 1); /* for the workers too */
+    if (o->insecure) setenv("MANTA_INSECURE", "1", 1);
+    uint64_t store_bytes = prepare_store(o, store, sizeof store);
+    manta_t *m = manta_init_with(&(manta_config){.size = sizeof(manta_config),
+        .workers = 1,
+        .listen = o->listen,
+        .insecure = o->insecure,
+        .object_bytes = store_bytes,
+        .spill = o->spill});
+    manta_actor raylet;
+    raylet_options r = node_options(o);
     manta_status status = m ? raylet_start(&r, &raylet) : MANTA_EINIT;
     if (status) {
         report(fd, false, m ? manta_last_error()->message : runtime_start_failure());
