@@ -4,7 +4,7 @@
  *     wordcount FILE...          the number of words, and the 10 most frequent
  *     wordcount --all FILE...    all of them, as "count word", sorted by word
  *
- * A word is a run of letters. Each map task gets a piece of text and counts it into one table per reducer (by the word's hash); each reduce task adds up the tables of its words.
+ * A word is a run of letters (at most 1 MiB of them). Each map task gets a piece of text and counts it into one table per reducer (by the word's hash); each reduce task adds up the tables of its words.
  */
 #include <ctype.h>
 #include <stdio.h>
@@ -13,7 +13,7 @@
 
 #include <manta/manta.h>
 
-enum { PIECE = 1 << 20, REDUCERS = 8, WINDOW = 32, WORD = 64 };
+enum { PIECE = 1 << 20, REDUCERS = 8, WINDOW = 32 };
 
 /* ---- tables: "word" and its count, packed one after the other ---- */
 
@@ -26,22 +26,24 @@ typedef struct table {
     size_t room, used;
 } table;
 
-static uint64_t hash_of(const char *word)
+static uint64_t hash_of(const char *word, size_t n)
 {
     uint64_t h = 1469598103934665603u;
-    for (; *word; word++) h = (h ^ (unsigned char)*word) * 1099511628211u;
+    for (size_t i = 0; i < n; i++) h = (h ^ (unsigned char)word[i]) * 1099511628211u;
     return h ^ h >> 31;
 }
 
 static void grow(table *t);
 
-static void add(table *t, const char *word, uint64_t count)
+static bool is_word(const char *known, const char *word, size_t n) { return strncmp(known, word, n) == 0 && !known[n]; }
+
+static void add(table *t, const char *word, size_t n, uint64_t count)
 {
     if (t->used * 2 >= t->room) grow(t);
-    size_t i = hash_of(word) & (t->room - 1);
-    while (t->entries[i].word && strcmp(t->entries[i].word, word) != 0) i = (i + 1) & (t->room - 1);
+    size_t i = hash_of(word, n) & (t->room - 1);
+    while (t->entries[i].word && !is_word(t->entries[i].word, word, n)) i = (i + 1) & (t->room - 1);
     if (!t->entries[i].word) {
-        t->entries[i].word = strdup(word);
+        t->entries[i].word = strndup(word, n);
         t->used++;
     }
     t->entries[i].count += count;
@@ -58,7 +60,7 @@ static void grow(table *t)
 {
     table bigger = {calloc(t->room ? t->room * 2 : 1024, sizeof(entry)), t->room ? t->room * 2 : 1024, 0};
     for (size_t i = 0; i < t->room; i++)
-        if (t->entries[i].word) add(&bigger, t->entries[i].word, t->entries[i].count);
+        if (t->entries[i].word) add(&bigger, t->entries[i].word, strlen(t->entries[i].word), t->entries[i].count);
     clear(t);
     *t = bigger;
 }
@@ -72,8 +74,8 @@ static manta_bytes pack(const table *t, unsigned reducer)
     unsigned char *data = manta_alloc(bytes ? bytes : 1), *at = data;
     for (size_t i = 0; data && i < t->room; i++) {
         const entry *e = &t->entries[i];
-        if (!e->word || (reducer < REDUCERS && hash_of(e->word) % 61 % REDUCERS != reducer)) continue;
-        size_t n = strlen(e->word) + 1;
+        size_t n = e->word ? strlen(e->word) + 1 : 0;
+        if (!n || (reducer < REDUCERS && hash_of(e->word, n - 1) % 61 % REDUCERS != reducer)) continue;
         memcpy(at, e->word, n);
         memcpy(at + n, &e->count, 8);
         at += n + 8;
@@ -89,7 +91,7 @@ static void unpack(table *t, manta_bytes packed)
         uint64_t count;
         if (n + 8 > (size_t)(end - at)) return;
         memcpy(&count, at + n, 8);
-        add(t, at, count);
+        add(t, at, n - 1, count);
         at += n + 8;
     }
 }
@@ -101,16 +103,9 @@ MANTA_STRUCT(Counted, (manta_bytes, a), (manta_bytes, b), (manta_bytes, c), (man
 
 static void count_text(table *t, const char *text, size_t size)
 {
-    char word[WORD];
-    size_t n = 0;
-    for (size_t i = 0; i <= size; i++) {
-        if (i < size && isalpha((unsigned char)text[i])) {
-            if (n + 1 < WORD) word[n++] = text[i];
-        } else if (n) {
-            word[n] = 0;
-            add(t, word, 1);
-            n = 0;
-        }
+    for (size_t begin = 0, end; begin < size; begin = end + 1) {
+        for (end = begin; end < size && isalpha((unsigned char)text[end]);) end++;
+        if (end > begin) add(t, text + begin, end - begin, 1);
     }
 }
 

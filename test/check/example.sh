@@ -1,8 +1,17 @@
 #!/bin/sh
-# example.sh PROGRAM EXPECTED: the program ends well, and prints what EXPECTED holds if there is such a file.
+# example.sh PROGRAM EXPECTED: the program ends well, and prints what EXPECTED holds if there is such a file. Its arguments are in a file beside that one, named .args; it runs in their folder.
 set -eu
-output=$(timeout 100 "$1")
-[ ! -f "$2" ] || [ "$output" = "$(cat "$2")" ] || {
-    printf 'output of %s differs from %s:\n%s\n' "$1" "$2" "$output" >&2
+arguments=${2%.expected}.args
+[ ! -f "$arguments" ] || {
+    cd "$(dirname "$2")"
+    # shellcheck disable=SC2046
+    set -- "$1" "$2" $(cat "$arguments")
+}
+program=$1
+expected=$2
+shift 2
+output=$(timeout 100 "$program" "$@")
+[ ! -f "$expected" ] || [ "$output" = "$(cat "$expected")" ] || {
+    printf 'output of %s differs from %s:\n%s\n' "$program" "$expected" "$output" >&2
     exit 1
 }

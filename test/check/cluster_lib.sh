@@ -1,0 +1,33 @@
+# Sourced by the scripts that run clusters on this machine, after `build` is set: a folder of their own ($tmp), with the daemons' notes in it, that goes with them.
+tmp=$(mktemp -d)
+export MANTA_DIRECTORY="$tmp/manta" LC_ALL=C
+trap 'timeout 30 "$build/manta" stop >/dev/null 2>&1 || true; rm -rf "$tmp"' EXIT
+
+fail() {
+    echo "$(basename "$0"): $*" >&2
+    cat "$tmp"/manta/*.log >&2 || true
+    exit 1
+}
+
+# wait_for TEXT COMMAND...: until the command's output has the text
+wait_for() {
+    text=$1
+    shift
+    for _ in $(seq 200); do
+        timeout 20 "$@" >"$tmp/out" 2>&1 || true
+        ! grep -q "$text" "$tmp/out" || return 0
+        sleep 0.05
+    done
+    cat "$tmp/out" >&2
+    fail "no \"$text\" from $*"
+}
+
+# start_nodes N [OPTION...]: N daemons; the head's address in $head
+start_nodes() {
+    nodes=$1
+    shift
+    timeout 60 "$build/manta" start --head --cores 1 --store-bytes 67108864 "$@" >"$tmp/head" || fail "the head does not start"
+    head=$(sed -n 's/.* at //p' "$tmp/head")
+    for _ in $(seq 2 "$nodes"); do timeout 60 "$build/manta" start --address "$head" --cores 1 --store-bytes 67108864 "$@" >"$tmp/node" || fail "a node does not start"; done
+    wait_for "^$nodes nodes" "$build/manta" status --address "$head"
+}
