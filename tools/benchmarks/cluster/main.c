@@ -1,7 +1,8 @@
 /*
- * Two processes: messages and calls between actors, against plain ZeroMQ (DEALER to ROUTER, one message a frame) and plain sockets, in the same run.
+ * Two processes: messages and calls between actors, or the same with plain ZeroMQ (DEALER to ROUTER, one message a frame), or with a plain socket (a stream in writes of 64 KiB; one write and
+ * one read a round trip). Measures one of them once, and prints a line of JSON; tools/bench runs them in turns.
  *
- *     manta_cluster_bench [--messages N] [--round-trips N] [--rounds N] [--json]
+ *     manta_cluster_bench manta|zeromq|socket ipc|tcp [MESSAGES [ROUND-TRIPS]]
  *     manta_cluster_bench --objects [--rounds N] [--json]                            (objects.c)
  */
 #include <arpa/inet.h>
@@ -21,7 +22,7 @@
 
 #include "tools/benchmarks/cluster/cluster_bench.h"
 
-enum { TRIPS_MAX = 100000 };
+enum { TRIPS_MAX = 100000, PIECE = 64 << 10 };
 
 double now_s(void)
 {
@@ -73,13 +74,39 @@ static void serve_zmq(const char *address)
     }
 }
 
+static bool read_all(int fd, void *data, size_t bytes)
+{
+    for (size_t at = 0; at < bytes;) {
+        ssize_t n = read(fd, (char *)data + at, bytes - at);
+        if (n <= 0) return false;
+        at += (size_t)n;
+    }
+    return true;
+}
+
+/* A number of bytes to take, which are answered by one byte; 0: from now on everything is echoed. */
+static void swallow_and_echo(int fd)
+{
+    static char bytes[PIECE];
+    for (uint64_t left; read_all(fd, &left, sizeof left) && left;) {
+        while (left) {
+            ssize_t n = read(fd, bytes, left < PIECE ? left : PIECE);
+            if (n <= 0) _exit(1);
+            left -= (uint64_t)n;
+        }
+        if (write(fd, bytes, 1) != 1) _exit(1);
+    }
+    for (ssize_t n; (n = read(fd, bytes, sizeof bytes)) > 0;)
+        if (write(fd, bytes, (size_t)n) != n) break;
+}
+
 static void serve_socket(const char *address)
 {
     bool tcp = strncmp(address, "tcp", 3) == 0;
     struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     struct sockaddr_un un = {.sun_family = AF_UNIX};
     int fd = socket(tcp ? AF_INET : AF_UNIX, SOCK_STREAM, 0), on = 1;
-    char text[ADDRESS] = "", bytes[64];
+    char text[ADDRESS] = "";
     snprintf(un.sun_path, sizeof un.sun_path, "%s", address + 6);
     socklen_t size = sizeof in;
     if (bind(fd, tcp ? (struct sockaddr *)&in : (struct sockaddr *)&un, tcp ? sizeof in : sizeof un) || listen(fd, 1)) _exit(1);
@@ -88,8 +115,7 @@ static void serve_socket(const char *address)
     if (write(PARENT, text, sizeof text) != sizeof text) _exit(1);
     int peer = accept(fd, NULL, NULL);
     setsockopt(peer, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    for (ssize_t n; (n = read(peer, bytes, sizeof bytes)) > 0;)
-        if (write(peer, bytes, (size_t)n) != n) break;
+    swallow_and_echo(peer);
     _exit(0);
 }
 
@@ -205,6 +231,19 @@ static result measure_zmq(const char *address)
     return r;
 }
 
+/* Bytes per second. */
+static double stream(int fd, uint64_t bytes)
+{
+    static char piece[PIECE];
+    uint64_t total = bytes = (bytes + PIECE - 1) / PIECE * PIECE;
+    double start = now_s();
+    if (write(fd, &total, sizeof total) != sizeof total) exit(1);
+    for (ssize_t n; bytes; bytes -= (uint64_t)n)
+        if ((n = write(fd, piece, bytes < PIECE ? bytes : PIECE)) <= 0) exit(1);
+    if (!read_all(fd, piece, 1)) exit(1);
+    return (double)total / (now_s() - start);
+}
+
 static result measure_socket(const char *address)
 {
     static double times[TRIPS_MAX];
@@ -219,6 +258,8 @@ static result measure_socket(const char *address)
     int fd = socket(tcp ? AF_INET : AF_UNIX, SOCK_STREAM, 0), on = 1;
     if (connect(fd, tcp ? (struct sockaddr *)&in : (struct sockaddr *)&un, tcp ? sizeof in : sizeof un)) exit(1);
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    for (int s = 0; s < 3; s++) r.per_s[s] = stream(fd, messages * 8 * 4) / (double)sizes[s];
+    if (write(fd, data, 8) != 8) exit(1);
     for (uint64_t i = 0; i < trips; i++) {
         double start = now_s();
         if (write(fd, data, 8) != 8 || read(fd, data, 8) != 8) exit(1);
@@ -231,76 +272,56 @@ static result measure_socket(const char *address)
     return r;
 }
 
-/* ---- the table ---- */
-
 typedef result (*measure)(const char *address);
 static const struct {
     const char *name;
     measure run;
 } targets[] = {{"manta", measure_manta}, {"zeromq", measure_zmq}, {"socket", measure_socket}};
 
-static double median_of(const result *r, int rounds, size_t offset)
+static int measure_one(const char *target, const char *transport)
 {
-    double values[ROUNDS_MAX];
-    for (int i = 0; i < rounds; i++) memcpy(&values[i], (const char *)&r[i] + offset, sizeof(double));
-    qsort(values, (size_t)rounds, sizeof *values, bench_by_value);
-    return values[rounds / 2];
+    char address[ADDRESS];
+    bool is_tcp = strcmp(transport, "tcp") == 0;
+    if (is_tcp) snprintf(address, sizeof address, "tcp://127.0.0.1:*");
+    else snprintf(address, sizeof address, "ipc:///tmp/manta-bench-%d", (int)getpid());
+    for (size_t t = 0; t < sizeof targets / sizeof *targets; t++) {
+        if (strcmp(target, targets[t].name) != 0) continue;
+        result r = targets[t].run(address);
+        printf("{\"per_s_8\":%.0f,\"per_s_64\":%.0f,\"per_s_1024\":%.0f,\"p50_us\":%.2f,\"p99_us\":%.2f}\n", r.per_s[0], r.per_s[1],
+            r.per_s[2], r.p50_us, r.p99_us);
+        return 0;
+    }
+    return fprintf(stderr, "manta_cluster_bench: there is no target %s\n", target), 2;
 }
 
-static void run_transport(const char *transport, int rounds, bool json)
+static int measure_objects_of(int argc, char **argv)
 {
-    static result results[3][ROUNDS_MAX];
-    for (int i = 0; i < rounds; i++)
-        for (int t = 0; t < 3; t++) {
-            char address[ADDRESS];
-            static int n;
-            if (strcmp(transport, "tcp") == 0) snprintf(address, sizeof address, "tcp://127.0.0.1:*");
-            else snprintf(address, sizeof address, "ipc:///tmp/manta-bench-%d-%d", (int)getpid(), n++);
-            results[t][i] = targets[t].run(address);
-        }
-    for (int t = 0; t < 3; t++) {
-        double v[5];
-        for (int k = 0; k < 5; k++) v[k] = median_of(results[t], rounds, (size_t)k * sizeof(double));
-        const char *format = json ? "{\"transport\":\"%s\",\"target\":\"%s\",\"per_s_8\":%.0f,\"per_s_64\":%.0f,\"per_s_1024\":%.0f,\"p50_"
-                                    "us\":%.1f,\"p99_us\":%.1f}\n"
-                                  : "%-4s %-8s %12.0f %12.0f %12.0f %9.1f %9.1f\n";
-        printf(format, transport, targets[t].name, v[0], v[1], v[2], v[3], v[4]);
+    int rounds = 5;
+    bool json = false, ok = true;
+    for (int i = 2; i < argc; i++) {
+        if (strcmp(argv[i], "--json") == 0) json = true;
+        else if (strcmp(argv[i], "--rounds") == 0 && i + 1 < argc) rounds = atoi(argv[++i]);
+        else ok = false;
     }
+    if (!ok || rounds < 1 || rounds > ROUNDS_MAX)
+        return fprintf(stderr, "usage: manta_cluster_bench --objects [--rounds 1 to %d] [--json]\n", ROUNDS_MAX), 2;
+    run_objects(rounds, json);
+    return 0;
 }
 
 int main(int argc, char **argv)
 {
-    int rounds = 5;
-    bool json = false, objects = false;
-    for (int i = 1; i < argc; i++) {
-        bool has_value = i + 1 < argc;
-        if (strcmp(argv[i], "--role") == 0 && i + 2 < argc) {
-            if (strcmp(argv[i + 1], "manta") == 0) serve_manta(argv[i + 2]);
-            if (strcmp(argv[i + 1], "zmq") == 0) serve_zmq(argv[i + 2]);
-            if (strcmp(argv[i + 1], "objects") == 0) serve_objects(argv[i + 2]);
-            if (strcmp(argv[i + 1], "stream") == 0) serve_stream(argv[i + 2]);
-            serve_socket(argv[i + 2]);
-        } else if (strcmp(argv[i], "--json") == 0) json = true;
-        else if (strcmp(argv[i], "--objects") == 0) objects = true;
-        else if (strcmp(argv[i], "--messages") == 0 && has_value) messages = strtoull(argv[++i], NULL, 0);
-        else if (strcmp(argv[i], "--round-trips") == 0 && has_value) trips = strtoull(argv[++i], NULL, 0);
-        else if (strcmp(argv[i], "--rounds") == 0 && has_value) rounds = atoi(argv[++i]);
-        else {
-            fprintf(stderr, "usage: manta_cluster_bench [--objects] [--messages N] [--round-trips N] [--rounds N] [--json]\n");
-            return 2;
-        }
+    if (argc == 4 && strcmp(argv[1], "--role") == 0) {
+        if (strcmp(argv[2], "manta") == 0) serve_manta(argv[3]);
+        if (strcmp(argv[2], "zmq") == 0) serve_zmq(argv[3]);
+        if (strcmp(argv[2], "objects") == 0) serve_objects(argv[3]);
+        if (strcmp(argv[2], "stream") == 0) serve_stream(argv[3]);
+        serve_socket(argv[3]);
     }
-    if (rounds < 1 || rounds > ROUNDS_MAX || trips < 100 || trips > TRIPS_MAX || messages < 1000)
-        return fprintf(stderr, "a number is out of range\n"), 2;
-    if (objects) {
-        run_objects(rounds, json);
-        return 0;
-    }
-    if (!json)
-        printf("two processes: one way, messages/s; round trip of 8 bytes, us; medians of %d rounds, interleaved\n     %-8s %12s %12s %12s "
-               "%9s %9s\n",
-            rounds, "", "8 B", "64 B", "1 KiB", "p50", "p99");
-    run_transport("ipc", rounds, json);
-    run_transport("tcp", rounds, json);
-    return 0;
+    if (argc > 1 && strcmp(argv[1], "--objects") == 0) return measure_objects_of(argc, argv);
+    if (argc > 3) messages = strtoull(argv[3], NULL, 0);
+    if (argc > 4) trips = strtoull(argv[4], NULL, 0);
+    if (argc < 3 || argc > 5 || trips < 100 || trips > TRIPS_MAX || messages < 1000)
+        return fprintf(stderr, "usage: manta_cluster_bench manta|zeromq|socket ipc|tcp [MESSAGES [ROUND-TRIPS]]\n"), 2;
+    return measure_one(argv[1], argv[2]);
 }
