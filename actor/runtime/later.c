@@ -92,7 +92,7 @@ static void fire(worker *w, pool_timer *t)
     pthread_mutex_unlock(&lock);
     if (!cancelled) send_copy(w, l);
     pthread_mutex_lock(&lock);
-    bool again = !l->cancelled && l->period_ms && actor_is(actor_slot(l->to), l->to) && load_relaxed(&the_runtime.running) == 1;
+    bool again = !l->cancelled && l->period_ms && manta_is_alive((manta_actor){l->to}) && load_relaxed(&the_runtime.running) == 1;
     if (again) {
         l->due_ns += l->period_ms * OS_NS_PER_MS;
         uint64_t now = pool_now_ns();
@@ -132,7 +132,7 @@ manta_timer manta_send_later(
     worker *w = worker_self();
     manta_status status = MANTA_OK;
     if (!w || load_relaxed(&the_runtime.running) != 1) status = MANTA_ESHUTDOWN;
-    else if (!actor_is(actor_slot(to.id), to.id)) status = MANTA_EDEAD;
+    else if (!manta_is_alive(to)) status = MANTA_EDEAD;
     later *l = status ? NULL : later_new(to.id, method, arguments, extra_bytes);
     if (!status && !l) status = MANTA_ENOMEM;
     if (status) {

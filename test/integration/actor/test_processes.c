@@ -313,3 +313,15 @@ TEST(by_name)
         MANTA_EDECODE);
     EXPECT(pair_stop(&p, 0));
 }
+
+/* Messages for later, once and again and again, reach actors of other processes, until they are cancelled. */
+TEST(later)
+{
+    pair p;
+    EXPECT(pair_start(&p, NULL, ipc()));
+    manta_timer once = Tally_add_after(20, p.tally, 1000), often = Tally_add_every(10, p.tally, 1);
+    EXPECT(once.id && often.id);
+    EXPECT(WAIT_FOR(manta_await(Tally_add(p.tally, 0)) >= 1003, 20));
+    EXPECT_EQ(manta_timer_cancel(often), MANTA_OK);
+    EXPECT(pair_stop(&p, 0));
+}
