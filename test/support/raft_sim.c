@@ -87,6 +87,7 @@ void sim_send(sim_world *w, sim_message *m)
 {
     uint32_t from = sim_at(m->m.from), to = sim_at(m->m.to);
     w->report->messages++;
+    sim_oracle_sent(w, &w->servers[from], &m->m);
     if (to >= w->server_count || w->cut[from][to] || (w->chaos && chance(w, w->loss))) {
         sim_message_free(m);
         return;

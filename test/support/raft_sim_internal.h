@@ -119,6 +119,7 @@ void sim_oracle_appended(sim_world *w, const sim_server *s, const raft_write *wr
 void sim_oracle_applied(sim_world *w, sim_server *s, uint64_t index, const raft_entry *e);
 void sim_oracle_restored(sim_world *w, const sim_server *s);
 void sim_oracle_stepped(sim_world *w, sim_server *s, const raft_effects *x, bool led);
+void sim_oracle_sent(sim_world *w, const sim_server *s, const raft_message *m);
 void sim_oracle_read_began(sim_world *w, uint64_t token);
 void sim_oracle_read_ended(sim_world *w, const sim_server *s, uint64_t token);
 

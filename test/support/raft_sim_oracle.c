@@ -134,6 +134,16 @@ static void committed_by_leader(sim_world *w, const sim_server *s, const raft_st
     w->acknowledged_by = now->term;
 }
 
+/* A vote leaves its server only when it is on disk. */
+void sim_oracle_sent(sim_world *w, const sim_server *s, const raft_message *m)
+{
+    const sim_disk *d = &s->disk;
+    if (m->kind != RAFT_VOTE_REPLY || !m->vote_reply.granted || d->term > m->term) return;
+    if (d->term < m->term || d->vote != m->to)
+        sim_fail(w, "durability: server %" PRIu64 " sends its vote for %" PRIu64 " in term %" PRIu64 " and has not written it", s->id,
+            m->to, m->term);
+}
+
 /* ---- configuration ---- */
 
 static void check_configuration(sim_world *w, const sim_server *s, const raft_status *now)

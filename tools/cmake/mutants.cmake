@@ -64,9 +64,6 @@ manta_mutant(changes_members_before_its_term_commits 500 membership.c
 manta_mutant(changes_members_twice_at_once 500 membership.c
   [[if (r->change.is_active || r->latest.index > r->commit) return RAFT_BUSY]]
   [[if (r->change.is_catching_up) return RAFT_BUSY]])
-manta_mutant(reads_without_majority 4000 reads.c
-  [[return raft_majority(r, r->round, round_of)]]
-  [[return round_of(&r->peers[0]) | r->round]])
 manta_mutant(sole_voter_keeps_its_term 500 election.c
   [[raft_set_term(r, r->term + 1, r->settings.id)]]
   [[raft_set_term(r, r->term + (raft_configuration_voters(&r->latest.c) > 1), r->settings.id)]])
@@ -100,3 +97,6 @@ manta_mutant_unit(commit_falls raft.c
 manta_mutant_unit(takes_up_late_votes election.c
   [[if (!is_asking(r, m)) return]]
   [[]])
+manta_mutant_unit(reads_without_majority reads.c
+  [[return raft_majority(r, r->round, round_of)]]
+  [[return round_of(&r->peers[0]) | r->round]])

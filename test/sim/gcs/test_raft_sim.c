@@ -39,7 +39,7 @@ static void print_sum(const raft_sim_report *s, uint64_t seeds, uint64_t violati
 /* Under crashes, lost writes, partitions, lost and late messages, transfers, changes of membership and snapshots, Raft's promises hold at every step, and the cluster converges. */
 TEST(seeds)
 {
-    uint64_t from = test_seed() << 16, to = from + (uint64_t)test_scaled(1500), violations = 0, done = 0;
+    uint64_t from = test_seed() << 16, to = from + (uint64_t)test_scaled(1000), violations = 0, done = 0;
     bool wanted = seeds_wanted(&from, &to);
     raft_sim_report r, sum = {0};
     double start = test_now_s();

@@ -1,10 +1,9 @@
-/* Hosts whose disk fails, is full, belongs to somebody else, or is damaged: a clear text, nothing that was answered lost, and a restart goes on. */
+/* Hosts whose disk is full, belongs to somebody else, or is damaged: a clear text, nothing that was answered lost, and a restart goes on. */
 #include <errno.h>
 #include <lmdb.h>
 #include <signal.h>
 #include <sys/resource.h>
 
-#include "scheduler/base/alloc.h"
 #include "scheduler/os/os.h"
 #include "scheduler/os/os_file.h"
 #include "test/support/raft_hosts.h"
@@ -42,61 +41,7 @@ static bool restart_has_all(host_cluster *c)
     return fine;
 }
 
-/* ---- calls that fail ---- */
-
-/* Whichever disk call or commit fails: the start is refused or the host stops, with a text; what was answered is there after a restart. */
-TEST(every_disk_call_fails)
-{
-    uint64_t n = 1, stops = 0, refusals = 0;
-    for (bool failed = true; failed; n++) {
-        host_cluster *c = one();
-        c->options.no_sync = true;
-        EXPECT_EQ(hosts_start(c, 0), MANTA_OK);
-        EXPECT(work(c, 60));
-        hosts_stop(c, 0);
-        c->options.no_sync = false;
-        os_file_fail_at(n, ENOSPC);
-        manta_status status = hosts_start(c, 0);
-        if (!status) EXPECT(work(c, 100));
-        const char *why = status ? c->nodes[0].text : raft_host_failure(c->nodes[0].host);
-        failed = os_file_has_failed();
-        c->options.no_sync = true;
-        os_file_fail_at(0, 0);
-        if (why) EXPECT(strstr(why, "No space left on device") && strstr(why, c->directory));
-        refusals += status != MANTA_OK;
-        stops += !status && why;
-        hosts_stop(c, 0);
-        EXPECT(restart_has_all(c));
-        hosts_free(c);
-    }
-    EXPECT(n > 20 && stops > 10 && refusals > 4);
-}
-
-/* Whichever allocation fails: the start is refused, the host stops with a text, or it goes on; a restart has all that was answered. */
-TEST(every_allocation_fails)
-{
-    uint64_t n = 1, stops = 0, refusals = 0;
-    for (bool failed = true; failed; n++) {
-        host_cluster *c = one();
-        c->options.no_sync = true;
-        EXPECT_EQ(hosts_start(c, 0), MANTA_OK);
-        EXPECT(work(c, 60));
-        hosts_stop(c, 0);
-        base_alloc_fail_at(n);
-        manta_status status = hosts_start(c, 0);
-        if (!status) EXPECT(work(c, 60));
-        const char *why = status ? c->nodes[0].text : raft_host_failure(c->nodes[0].host);
-        failed = base_alloc_has_failed();
-        base_alloc_fail_at(0);
-        if (why) EXPECT(strstr(why, "memory") || strstr(why, "Cannot allocate"));
-        refusals += status != MANTA_OK;
-        stops += !status && why;
-        hosts_stop(c, 0);
-        EXPECT(restart_has_all(c));
-        hosts_free(c);
-    }
-    EXPECT(n > 30 && stops > 3 && refusals > 4);
-}
+/* ---- full ---- */
 
 /* A full map stops the host with a text that says so and how large it is; a restart with a larger one goes on. */
 TEST(full_map)

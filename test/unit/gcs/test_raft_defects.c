@@ -490,6 +490,28 @@ TEST(figure_8)
     raft_free(b.r);
 }
 
+/* A read ends when a majority has answered what was sent after it was asked for, and not before. */
+TEST(reads_need_a_majority)
+{
+    raft_configuration c = members(3, 0);
+    box b = box_new(1, &c, 4, 3);
+    EXPECT(lead(&b));
+    acknowledge(&b, 2, 4);
+    acknowledge(&b, 3, 4);
+    EXPECT_EQ(now_of(&b).commit, 4);
+    step(&b, (raft_event){.kind = RAFT_READ, .token = 7});
+    EXPECT(!b.x->result && !b.x->read_count);
+    uint64_t round = sent(&b, RAFT_APPEND, 2)->append.round;
+    acknowledge(&b, 2, 4); /* an answer to an earlier message */
+    EXPECT_EQ(b.x->read_count, 0);
+    receive(&b, (raft_message){.kind = RAFT_APPEND_REPLY,
+                    .from = 3,
+                    .term = 5,
+                    .append_reply = {.status = RAFT_APPEND_OK, .match = 4, .next = 5, .round = round, .sequence = 2}});
+    EXPECT(b.x->read_count == 1 && b.x->reads[0].token == 7 && b.x->reads[0].result == RAFT_OK);
+    raft_free(b.r);
+}
+
 /* ---- out of memory ---- */
 
 /* A core that cannot be made says so. */
