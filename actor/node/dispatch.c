@@ -9,7 +9,7 @@
 #include "actor/node/owner_internal.h"
 #include "actor/transfer/transfer.h"
 
-enum { BATCH = 64, ARGUMENT_REFS = 16, TARGET_NS = 2000000 };
+enum { BATCH = 64, ARGUMENT_REFS = 16, KNOWN_NODES = 256, TARGET_NS = 2000000 };
 
 /* ---- the queue of a demand ---- */
 
@@ -115,15 +115,54 @@ static void want(manta_ref *ref, manta_object *view, void *context)
     if (view && ref->id[0] && w->count < ARGUMENT_REFS) w->refs[w->count++] = *ref;
 }
 
+/* ---- where its arguments are ---- */
+
+static struct {
+    uint64_t process, node;
+} known[KNOWN_NODES]; /* a worker of each node, as far as there were leases */
+static uint32_t n_known;
+
+void node_learn(uint64_t process, uint64_t node)
+{
+    uint32_t i = 0;
+    while (i < n_known && known[i].node != node) i++;
+    if (i == KNOWN_NODES || process == the_node.process) return;
+    known[i].process = process;
+    known[i].node = node;
+    if (i == n_known) n_known++;
+}
+
+static void gather(const message *m, wanted *w)
+{
+    const manta_method *method = m ? m->method : NULL;
+    w->count = 0;
+    if (m && m->reply && method->arguments.refs) method->arguments.refs(message_payload((message *)(uintptr_t)m), want, w);
+}
+
+uint64_t node_of_arguments(const demand *d, uint64_t *out_bytes)
+{
+    wanted w;
+    uint64_t best = 0;
+    *out_bytes = 0;
+    gather(peek(d), &w);
+    for (uint32_t i = 0; w.count && i < n_known; i++) {
+        peer *p = peer_get(known[i].process, false);
+        uint64_t bytes = p ? transfer_bytes_at(p, w.refs, w.count) : 0;
+        if (bytes <= *out_bytes) continue;
+        *out_bytes = bytes;
+        best = known[i].node;
+    }
+    return best;
+}
+
 /* The lease for the next task: where most bytes of its arguments are, and of those the one with least under way. */
 static held *pick(demand *d)
 {
     held *best = NULL;
     const message *next = peek(d);
-    const manta_method *method = next ? next->method : NULL;
-    wanted w = {.count = 0};
+    wanted w;
     uint64_t most = 0;
-    if (next && next->reply && method->arguments.refs) method->arguments.refs(message_payload((message *)(uintptr_t)next), want, &w);
+    gather(next, &w);
     for (held *h = d->leases; next && h; h = h->next) {
         if (!can_take(h, next)) continue;
         uint64_t bytes = w.count && h->peer ? transfer_bytes_at(h->peer, w.refs, w.count) : 0;

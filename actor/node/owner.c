@@ -35,7 +35,7 @@ static void post(worker *w, manta_actor to, const manta_method *method, const vo
     message_post_at_once(w, to.id, m);
 }
 
-static void send_request(worker *w, const demand *d, manta_actor to, uint64_t id, int32_t priority)
+static void send_request(worker *w, const demand *d, manta_actor to, uint64_t id, int32_t priority, uint64_t bytes_node, uint64_t bytes)
 {
     MantaLeases_request_args a = {.what = {.id = id,
                                       .owner = me,
@@ -47,6 +47,8 @@ static void send_request(worker *w, const demand *d, manta_actor to, uint64_t id
                                       .priority = priority,
                                       .group = d->group,
                                       .bundle = d->bundle,
+                                      .bytes_node = bytes_node,
+                                      .bytes = bytes,
                                       .is_actor = d->is_actor}};
     post(w, to, &MantaLeases_request_method, &a, MantaLeases_request_args_extra(&a));
 }
@@ -63,7 +65,9 @@ void orders_send(worker *w, orders *o)
         manta_actor to = o->items[i].to;
         uint64_t id = o->items[i].id;
         switch (o->items[i].kind) {
-        case ORDER_REQUEST: send_request(w, o->items[i].demand, to, id, (int32_t)o->items[i].process); break;
+        case ORDER_REQUEST:
+            send_request(w, o->items[i].demand, to, id, o->items[i].priority, o->items[i].bytes_node, o->items[i].bytes);
+            break;
         case ORDER_RELEASE: send_release(w, to, id, false); break;
         case ORDER_KILL: send_release(w, to, id, true); break;
         case ORDER_RECALL: node_recall(w, o->items[i].process); break;
@@ -80,6 +84,15 @@ static bool order(orders *o, int kind, demand *d, manta_actor to, uint64_t id, u
     o->items[o->n].to = to;
     o->items[o->n].id = id;
     o->items[o->n++].process = process;
+    return true;
+}
+
+static bool order_request(orders *o, demand *d, manta_actor to, uint64_t id)
+{
+    uint32_t i = o->n;
+    if (!order(o, ORDER_REQUEST, d, to, id, 0)) return false;
+    o->items[i].priority = demand_priority(d);
+    o->items[i].bytes_node = node_of_arguments(d, &o->items[i].bytes);
     return true;
 }
 
@@ -107,7 +120,7 @@ pending *pending_add(demand *d, orders *o)
     }
     d->pending = p;
     d->n_pending++;
-    (void)order(o, ORDER_REQUEST, d, where_to_ask(d), p->id, (uint64_t)demand_priority(d));
+    (void)order_request(o, d, where_to_ask(d), p->id);
     return p;
 }
 
@@ -137,7 +150,7 @@ static void look_at_pending(demand *d, uint64_t now, orders *o)
             base_free(p);
         } else if (now - p->asked_ns >= ASK_AGAIN_MS * OS_NS_PER_MS) {
             if (p->asked_ns) d->n_places = 0; /* its group may have moved */
-            if (!order(o, ORDER_REQUEST, d, where_to_ask(d), p->id, (uint64_t)demand_priority(d))) return;
+            if (!order_request(o, d, where_to_ask(d), p->id)) return;
             p->asked_ns = now;
         }
     }
@@ -209,6 +222,7 @@ static held *take_grant(const MantaGrant *g, uint64_t process, peer *p)
     d->full = false;
     d->used_ns = h->last_ns;
     if (g->cpus > cluster_cpus) cluster_cpus = g->cpus;
+    node_learn(process, g->node);
     pending_remove(asked);
     if (!asked->event) base_free(asked);
     else {

@@ -21,12 +21,16 @@ typedef struct orders {
         demand *demand;
         manta_actor to;
         uint64_t id, process;
+        int32_t priority;
+        uint64_t bytes_node, bytes; /* where most of the next task's arguments are */
     } items[64];
     uint32_t n;
 } orders;
 void orders_send(worker *w, orders *o);
 
 /* dispatch.c; all under the lock but dispatch */
+void node_learn(uint64_t process, uint64_t node);                 /* where a worker process is */
+uint64_t node_of_arguments(const demand *d, uint64_t *out_bytes); /* of the next task; 0: nowhere in particular */
 void dispatch(worker *w, demand *d);
 uint64_t demand_wanted(const demand *d); /* leases that it should be asking for */
 message *demand_pop(demand *d);

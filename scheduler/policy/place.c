@@ -4,7 +4,7 @@
 
 #include "scheduler/base/alloc.h"
 
-enum { NODES_MOST = 1024, TOP = 4 /* at random among the best few */ };
+enum { NODES_MOST = 256, TOP = 4 /* at random among the best few */ };
 
 /* ---- one node ---- */
 
