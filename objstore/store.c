@@ -337,7 +337,7 @@ manta_status store_prepare(store *s, store_id id, uint64_t size_bytes, uint32_t 
         return store_fail_(MANTA_EINVAL, "store_prepare: %llu bytes with %u refs", (unsigned long long)size_bytes, n_refs);
     manta_status status = begin_fulfil(s, x, bytes);
     if (status) return status;
-    (void)local_pin(s, x); /* as store_create does, for store_seal */
+    (void)local_pin(s, x);                                          /* as store_create does, for store_seal */
     __atomic_store_n(&x->size_bytes, size_bytes, __ATOMIC_RELAXED); /* store_stat looks at it */
     if (bytes) arena_populate(s, load_relaxed(&x->offset), bytes);
     if (n_refs) inside_announce(s, x, n_refs);

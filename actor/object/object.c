@@ -103,6 +103,7 @@ static bool scope_let_go(activation *act, manta_ref ref)
 static void count_one(manta_ref *ref, manta_object *view, void *context)
 {
     (void)view;
+    *ref = transfer_here(*ref); /* the message's own copy */
     if (ref->id[0]) (void)the_objects->count(worker_self(), *ref, *(int *)context, false);
 }
 
@@ -183,6 +184,14 @@ static activation *in_system(const char *what)
     return NULL;
 }
 
+/* A ref that goes into an object: other processes of the store may find it there, and cannot pull it. */
+static manta_ref here_for_all(manta_ref given)
+{
+    manta_ref ref = transfer_here(given);
+    if (the_objects == &object_store_table) transfer_need(ref, NEED_ARGUMENT);
+    return ref;
+}
+
 manta_status manta_put_with(const void *data, size_t size_bytes, const manta_ref *inside, size_t n_inside, manta_ref *out_ref)
 {
     enum { INSIDE_LIMIT = 1 << 24 };
@@ -191,8 +200,11 @@ manta_status manta_put_with(const void *data, size_t size_bytes, const manta_ref
     if (!data && size_bytes) return error_set(MANTA_EINVAL, "manta_put: no data for %zu bytes", size_bytes);
     if (n_inside > INSIDE_LIMIT || (n_inside && !inside))
         return error_set(MANTA_EINVAL, "manta_put: %zu refs inside (at most %d)", n_inside, INSIDE_LIMIT);
-    manta_ref ref;
-    manta_status status = the_objects->put(data, size_bytes, (object_refs){inside, (uint32_t)n_inside}, &ref);
+    manta_ref ref, *named = n_inside ? base_alloc(n_inside * sizeof *named) : NULL;
+    if (n_inside && !named) return error_set(MANTA_ENOMEM, "manta_put: no memory for %zu refs", n_inside);
+    for (size_t i = 0; i < n_inside; i++) named[i] = here_for_all(inside[i]);
+    manta_status status = the_objects->put(data, size_bytes, (object_refs){named, (uint32_t)n_inside}, &ref);
+    base_free(named);
     return status ? status : give_to_scope(act, ref, out_ref, "manta_put");
 }
 
@@ -335,13 +347,13 @@ manta_status manta_read_object_stats(manta_object_stats *out)
     return MANTA_OK;
 }
 
-bool manta_object_contains(manta_ref ref) { return the_objects->view(ref, NULL, NULL) == MANTA_OK; }
+bool manta_object_contains(manta_ref ref) { return the_objects->view(transfer_here(ref), NULL, NULL) == MANTA_OK; }
 
 static size_t count_there(const manta_ref *refs, size_t count, bool *out_ready)
 {
     size_t n = 0;
     for (size_t i = 0; i < count; i++) {
-        manta_status s = the_objects->view(refs[i], NULL, NULL);
+        manta_status s = the_objects->view(transfer_here(refs[i]), NULL, NULL);
         bool ready = s == MANTA_OK || s == MANTA_EFAILED;
         if (out_ready) out_ready[i] = ready;
         n += ready;
@@ -358,10 +370,11 @@ static manta_status wait_some(const manta_ref *refs, size_t count, size_t missin
     manta_status status = handles && events ? MANTA_OK : MANTA_ENOMEM;
     size_t n = 0;
     for (size_t i = 0; i < count && !status; i++) {
-        if (the_objects->view(refs[i], NULL, NULL) != MANTA_ENOTREADY) continue;
-        transfer_need(refs[i], NEED_WAIT);
+        manta_ref ref = transfer_here(refs[i]);
+        if (the_objects->view(ref, NULL, NULL) != MANTA_ENOTREADY) continue;
+        transfer_need(ref, NEED_WAIT);
         if (!(events[n] = future_new(w))) status = MANTA_ENOMEM;
-        else if ((status = the_objects->subscribe(w, refs[i], events[n]))) future_free(w, events[n]);
+        else if ((status = the_objects->subscribe(w, ref, events[n]))) future_free(w, events[n]);
         else handles[n] = future_handle(events[n]), n++;
     }
     if (!status) status = manta_wait_futures(handles, n, missing < n ? missing : n, timeout_ms, NULL);
@@ -384,12 +397,13 @@ manta_status manta_object_wait(const manta_ref *refs, size_t count, size_t neede
 
 manta_status manta_retain(manta_ref ref)
 {
-    if (the_objects->count(worker_self(), ref, 1, true) == MANTA_OK) return MANTA_OK;
+    if (the_objects->count(worker_self(), transfer_here(ref), 1, true) == MANTA_OK) return MANTA_OK;
     return error_set(MANTA_ESTALE, "manta_retain: the object is gone or never was");
 }
 
-manta_status manta_release(manta_ref ref)
+manta_status manta_release(manta_ref given)
 {
+    manta_ref ref = transfer_here(given);
     if (the_objects->count(worker_self(), ref, -1, true) == MANTA_OK) return MANTA_OK;
     activation *act = activation_self();
     if (act && scope_let_go(act, ref)) return MANTA_OK;
@@ -413,7 +427,7 @@ static void gather(manta_ref *ref, manta_object *view, void *context)
 {
     (void)view;
     gathered *g = context;
-    if (ref->id[0] && g->count < g->room) g->items[g->count] = *ref;
+    if (ref->id[0] && g->count < g->room) g->items[g->count] = here_for_all(*ref);
     g->count += ref->id[0] != 0;
 }
 

@@ -72,6 +72,9 @@ for line in "several processes, 6 members seen by the driver" "6 of 6 see all" "
 done
 
 node=$(sed -n 's/node daemon \([0-9]*\) .*/\1/p' "$tmp/node")
+store=/dev/shm/manta-$(id -u)-$node
+[ -d "$store" ] || fail "the node has no object store $store"
+"$build/manta-store" inspect "$store" >"$tmp/out" && grep -q "^Store $store" "$tmp/out" || fail "manta-store inspect $store: $(cat "$tmp/out")"
 kill -9 "$node"
 wait_for "^2 nodes" "$build/manta" status --address "$head"
 timeout 60 "$build/manta" run --address "$head" "$build/examples/quickstart" >"$tmp/out" || fail "quickstart with a node less"
@@ -82,7 +85,11 @@ timeout 60 "$build/manta" stop >"$tmp/out" || fail "stop: $(cat "$tmp/out")"
 # The launchers: N nodes on this machine, and a list of hosts, with a stand-in for ssh that runs everything here.
 MANTA="$build/manta" timeout 60 "$root/tools/local-cluster" 3 --cores 1 >"$tmp/head" || fail "local-cluster"
 wait_for "^3 nodes" "$build/manta" status --address "$(cat "$tmp/head")"
+[ ! -e "$store" ] || fail "the store of a killed daemon is still there"
+stores=$(for pid in $(sed -n 's/.*pid \([0-9]*\).*/\1/p' "$tmp/out"); do echo "/dev/shm/manta-$(id -u)-$pid"; done)
+for s in $stores; do [ -d "$s" ] || fail "a node has no store $s"; done
 MANTA="$build/manta" timeout 60 "$root/tools/local-cluster" stop >/dev/null || fail "local-cluster stop"
+for s in $stores; do [ ! -e "$s" ] || fail "$s is there after the stop"; done
 printf '#!/bin/sh\nshift\nexec sh -c "$*"\n' >"$tmp/ssh"
 chmod 700 "$tmp/ssh"
 printf '127.0.0.1 # the head\n\n127.0.0.2\n' >"$tmp/hosts"

@@ -81,7 +81,7 @@ MANTA_METHOD(Keeper, leaves, uint64_t, (bool, from_bytes))
     if (from_bytes && !status && !(status = manta_object_get(middle, MANTA_FOREVER, &o))) memcpy(leaf, o.data, sizeof leaf);
     for (uint64_t i = 0; i < 3 && !status; i++) {
         if ((status = manta_object_get(leaf[i], MANTA_FOREVER, &o))) break;
-        if (is_filled(o.data, o.size, i)) total += o.size;
+        if (is_filled(o.data, o.size, i) && manta_contains(leaf[i]) && !manta_retain(leaf[i]) && !manta_release(leaf[i])) total += o.size;
     }
     if (status) manta_fail(status, "%s", manta_last_error()->message);
     return total;
