@@ -133,7 +133,17 @@ TEST(intensity)
     EXPECT_EQ(manta_shutdown(m), MANTA_OK);
 }
 
-/* Backoff: pauses double from min to max. */
+/* Crashes child "1" and says how long it was away, in virtual milliseconds. */
+static uint64_t pause_after_crash(manta_actor supervisor)
+{
+    manta_actor before = kid(supervisor, "1");
+    (void)Kid_crash_send(Kid_ref_of(before));
+    (void)manta_wait_exit(before, 5000, NULL);
+    uint64_t start = manta_now_ns();
+    return kid(supervisor, "1").id ? (manta_now_ns() - start) / 1000000 : UINT64_MAX;
+}
+
+/* Backoff: pauses double from min to max, and begin again after a quiet period. */
 TEST(backoff)
 {
     manta_t *m = begin();
@@ -141,17 +151,44 @@ TEST(backoff)
     manta_child_spec spec = Kid_child(MANTA_CHILD(.id = "1"), 1, false);
     EXPECT_EQ(
         manta_supervisor_start(MANTA_SUPERVISOR(.intensity = 100, .backoff_min_ms = 100, .backoff_max_ms = 350), &spec, 1, &s), MANTA_OK);
-    uint64_t expected[] = {100, 200, 350, 350};
-    for (int i = 0; i < 4; i++) {
-        manta_actor before = kid(s, "1");
-        (void)Kid_crash_send(Kid_ref_of(before));
-        (void)manta_wait_exit(before, 5000, NULL);
-        uint64_t start = manta_now_ns();
-        EXPECT(kid(s, "1").id != 0);
-        uint64_t ms = (manta_now_ns() - start) / 1000000;
+    uint64_t expected[] = {100, 200, 350, 350, 100, 200};
+    for (int i = 0; i < 6; i++) {
+        if (i == 4) (void)manta_sleep(6000);
+        uint64_t ms = pause_after_crash(s);
         EXPECT(ms + 2 >= expected[i] && ms <= expected[i] + 10);
     }
     EXPECT_EQ(manta_shutdown(m), MANTA_OK);
+}
+
+/* Jitter spreads the pauses over [1 - jitter, 1 + jitter] of their length; one that is no share is refused. */
+TEST(backoff_jitter)
+{
+    manta_t *m = begin();
+    manta_actor s;
+    manta_child_spec spec = Kid_child(MANTA_CHILD(.id = "1"), 1, false), refused = Kid_child(NULL, 2, false);
+    EXPECT_EQ(manta_supervisor_start(MANTA_SUPERVISOR(.backoff_jitter = 1.5), &refused, 1, &s), MANTA_EINVAL);
+    EXPECT(strstr(manta_last_error()->message, "backoff_jitter") != NULL);
+    EXPECT_EQ(manta_supervisor_start(
+                  MANTA_SUPERVISOR(.intensity = 100, .backoff_min_ms = 400, .backoff_max_ms = 400, .backoff_jitter = 0.5), &spec, 1, &s),
+        MANTA_OK);
+    uint64_t least = UINT64_MAX, most = 0;
+    for (int i = 0; i < 20; i++) {
+        uint64_t ms = pause_after_crash(s);
+        if (ms < least) least = ms;
+        if (ms > most) most = ms;
+    }
+    EXPECT(least >= 198 && least < 350 && most > 450 && most <= 610);
+    EXPECT_EQ(manta_shutdown(m), MANTA_OK);
+}
+
+/* A spec that is not used is freed, once. */
+TEST(spec_not_used)
+{
+    manta_child_spec spec = Kid_child(MANTA_CHILD(.id = "unused"), 1, false);
+    EXPECT(spec.data);
+    manta_child_spec_free(&spec);
+    EXPECT(!spec.data);
+    manta_child_spec_free(&spec);
 }
 
 /* A child whose init fails stops those before it, and the start says why. */
