@@ -32,10 +32,9 @@ typedef struct job {
     wire_head head;
     const void *data;
     size_t bytes;
-    link_frame *frame; /* that data lies in; NULL: in `memory` */
+    link_frame *frame; /* that data lies in; NULL: behind the job */
     void *owner;       /* JOB_LOCATE_READY, JOB_FEED_DONE, JOB_BLOCKED_DONE: what this job is part of; else the job is freed */
-    unsigned char memory[];
-} job;
+} job; /* followed by its bytes; no flexible array, which clang does not take inside another struct */
 void job_post(job *j);               /* to the transfer thread */
 void job_post_need(uint64_t number); /* no memory: the next sweep sees to it */
 

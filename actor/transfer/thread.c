@@ -110,10 +110,10 @@ static job *keep_message(peer *from, const wire_head *head, const void *data, si
     job *j = job_new(JOB_MESSAGE, from, in_frame ? 0 : bytes);
     if (!j) return NULL;
     j->head = *head;
-    j->data = in_frame ? data : j->memory;
+    j->data = in_frame ? data : j + 1;
     j->bytes = bytes;
     if (in_frame) link_frame_retain(j->frame = frame);
-    else if (bytes) memcpy(j->memory, data, bytes);
+    else if (bytes) memcpy(j + 1, data, bytes);
     return j;
 }
 
