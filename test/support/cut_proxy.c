@@ -41,15 +41,16 @@ static void cut(int fd)
     close(fd);
 }
 
-static bool forward(int from, int to)
+/* A full connection does not keep it from cutting. */
+static bool forward(const cut_proxy *p, int from, int to)
 {
     static _Thread_local char bytes[CHUNK];
     ssize_t n = recv(from, bytes, sizeof bytes, MSG_DONTWAIT);
     if (n < 0) return errno == EAGAIN;
     for (ssize_t sent = 0; sent < n;) {
         ssize_t k = send(to, bytes + sent, (size_t)(n - sent), MSG_NOSIGNAL);
-        if (k < 0) return false;
-        sent += k;
+        if (k < 0 && (errno != EAGAIN || p->cut_now || p->stop)) return false;
+        if (k > 0) sent += k;
     }
     return n > 0;
 }
@@ -57,13 +58,15 @@ static bool forward(int from, int to)
 static void serve(cut_proxy *p, int client, double end)
 {
     int server = dial_port(p->target_port);
-    bool ok = server >= 0;
+    struct timeval patience = {.tv_usec = 20000};
+    bool ok = server >= 0 && !setsockopt(client, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) &&
+              !setsockopt(server, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
     p->cut_now = 0;
     while (ok && test_now_s() < end && !p->stop && !p->cut_now) {
         struct pollfd fds[2] = {{client, POLLIN, 0}, {server, POLLIN, 0}};
         if (poll(fds, p->is_blocked ? 0 : 2, 5) <= 0) continue;
-        if (fds[0].revents) ok = forward(client, server);
-        if (ok && fds[1].revents) ok = forward(server, client);
+        if (fds[0].revents) ok = forward(p, client, server);
+        if (ok && fds[1].revents) ok = forward(p, server, client);
     }
     p->cuts++;
     cut(client);

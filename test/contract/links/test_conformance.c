@@ -18,7 +18,7 @@ static void pause_ms(uint64_t ms)
 {
     double end = now_s() + (double)ms / 1000;
     if (net.sim) link_sim_run_until(net.sim, link_sim_now_ns(net.sim) + ms * OS_NS_PER_MS);
-    while (now_s() < end) sched_yield();
+    while (!net.sim && now_s() < end) sched_yield();
 }
 
 static void wait_a_little(void)
@@ -108,6 +108,7 @@ static bool send_one(link_end *e, uint64_t to, uint64_t number, size_t size)
     manta_status status = MANTA_ELIMIT;
     for (double end = now_s() + 60; status == MANTA_ELIMIT && now_s() < end;)
         if ((status = end_try_send(e, to, number, size)) == MANTA_ELIMIT) wait_a_little();
+    if (status) fprintf(stderr, "send: %s; last down: %s\n", manta_status_name(status), e->reason);
     return status == MANTA_OK;
 }
 
