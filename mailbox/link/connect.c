@@ -46,8 +46,15 @@ static bool bytes_message(zmq_msg_t *m, const void *bytes, size_t n)
     return true;
 }
 
+void dial_reached(links *l, dial *d)
+{
+    d->is_reached = true;
+    d->epoch_ns = l->now_ns;
+}
+
 void dial_connected(links *l, dial *d)
 {
+    dial_reached(l, d);
     unsigned char bytes[FRAME_HELLO_HEAD + FRAME_ADDRESS_LIMIT];
     frame_hello h = hello_of(l, d->expect);
     zmq_msg_t m;
@@ -60,6 +67,7 @@ static bool dial_open(links *l, dial *d)
 {
     d->retry_ns = 0;
     d->epoch_ns = l->now_ns;
+    d->is_reached = false;
     return l->ops->dial_open(d);
 }
 
@@ -100,7 +108,7 @@ static void dial_tick(links *l, dial *d)
     if (!d->connection) return;
     uint64_t heard = d->session && d->session->heard_ns > d->epoch_ns ? d->session->heard_ns : d->epoch_ns;
     /* A SYN that was lost is repeated after a second, which is late for a session that waits: another connection is tried before. */
-    uint64_t patience = !d->session ? (uint64_t)EPOCH_MS * OS_NS_PER_MS : (d->is_welcome ? 4 : 2) * l->heartbeat_ns;
+    uint64_t patience = !d->session ? (uint64_t)EPOCH_MS * OS_NS_PER_MS : (d->is_reached ? 4 : 2) * l->heartbeat_ns;
     if (l->now_ns - heard > patience) dial_broken(l, d, "no answer");
 }
 

@@ -54,9 +54,9 @@ typedef struct dial { /* a connection that we began */
     char address[FRAME_ADDRESS_LIMIT + 1];
     uint64_t expect, began_ns, epoch_ns, retry_ns; /* retry_ns: when the next DEALER is to be opened; 0: one is open */
     uint32_t tries;
-    void *connection, *monitor; /* of link_ops; NULL: none is open */
-    struct session *session;    /* after WELCOME */
-    bool is_welcome, is_over;   /* is_welcome: on this epoch */
+    void *connection, *monitor;           /* of link_ops; NULL: none is open */
+    struct session *session;              /* after WELCOME */
+    bool is_reached, is_welcome, is_over; /* the first two: on this epoch */
 } dial;
 
 /* What carries frames. It reports a connection that we began by dial_connected, dial_broken or dial_end, and frames by take_dial_frame and take_route_frame, always on the owner's thread. */
@@ -160,6 +160,7 @@ void session_acked(session *s, uint64_t expected);
 void session_mark(session *s); /* dirty: any thread */
 
 /* ---- connect.c ---- */
+void dial_reached(links *l, dial *d);                                      /* somebody listens there */
 void dial_connected(links *l, dial *d);                                    /* says HELLO */
 void dial_broken(links *l, dial *d, const char *why);                      /* tries again, or gives up */
 void dial_end(links *l, dial *d, manta_status status, const char *reason); /* is over; tells who waits */

@@ -124,7 +124,8 @@ static void read_monitor(links *l, dial *d)
         if (event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED) dial_connected(l, d);
         else if (event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH || event == ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL)
             dial_end(l, d, MANTA_EINVAL, "the keys do not fit");
-        else if (event != ZMQ_EVENT_CONNECTED) dial_broken(l, d, "nobody listens, or the connection broke");
+        else if (event == ZMQ_EVENT_CONNECTED) dial_reached(l, d);
+        else dial_broken(l, d, "nobody listens, or the connection broke");
     }
 }
 
