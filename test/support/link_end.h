@@ -14,7 +14,7 @@ typedef struct link_end {
     _Atomic int ups, downs, rooms, failures;
     _Atomic int status; /* of the last down or failure */
     _Atomic uint64_t received, bytes, wrong;
-    uint64_t next; /* number that the next message should begin with */
+    _Atomic uint64_t next; /* number that the next message should begin with */
     _Atomic uint64_t peer;
     char reason[512];
 } link_end;
