@@ -58,4 +58,7 @@ void cycles_reset(void);
 void cycles_tick(uint64_t now_ns);
 void counters_reset(void);
 
+/* ---- list.c ---- */
+void actors_each(void (*visit)(const manta_actor_info *a, void *context), void *context); /* all that live, without a copy of the list */
+
 #endif

@@ -38,6 +38,18 @@ static void describe(const actor_view *v, manta_actor_info *out)
     names_find(v->id, out->name);
 }
 
+void actors_each(void (*visit)(const manta_actor_info *a, void *context), void *context)
+{
+    if (!inspect_is_up()) return;
+    for (uint64_t i = 0, used = slots_used(); i < used; i++) {
+        actor_view v;
+        manta_actor_info info;
+        if (!actor_view_read(i, &v)) continue;
+        describe(&v, &info);
+        visit(&info, context);
+    }
+}
+
 manta_status manta_list_actors(manta_actor_info *out, size_t capacity, size_t *out_count)
 {
     if (!out_count || (!out && capacity)) return error_set(MANTA_EINVAL, "manta_list_actors: out or out_count is NULL");

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "actor/node/leases.h"
+#include "actor/node/program.h"
 
 enum { LINE_BYTES = 8192, ENVIRONMENT = 4096 };
 
@@ -41,7 +42,7 @@ extern char **environ;
 static char **make_environment(char *own, size_t room, const char *raylet_address, uint64_t job, const char *extra)
 {
     static const char *const dropped[] = {
-        "MANTA_CLUSTER=", "MANTA_WORKER=", "MANTA_LISTEN=", "MANTA_JOIN=", "MANTA_WORKERS=", "CUDA_VISIBLE_DEVICES="};
+        "MANTA_CLUSTER=", "MANTA_WORKER=", "MANTA_LISTEN=", "MANTA_JOIN=", "MANTA_MODULE=", "MANTA_WORKERS=", "CUDA_VISIBLE_DEVICES="};
     static const char no_gpus[] = "CUDA_VISIBLE_DEVICES=",
                       one_thread[] = "MANTA_WORKERS=1"; /* tasks interleave at waits, so a cpu is used once */
     char **out = base_calloc(ENVIRONMENT + 4, sizeof *out);
@@ -59,15 +60,17 @@ static char **make_environment(char *own, size_t room, const char *raylet_addres
     return out;
 }
 
+/* A module is loaded by this program, the command `manta`. */
 static int spawn(const char *program, const char *name, char **environment, const int ends[4], pid_t *out_pid)
 {
     posix_spawn_file_actions_t actions;
-    char *arguments[] = {(char *)(uintptr_t)name, NULL};
+    bool is_module = program_is_module(program);
+    char *arguments[] = {(char *)(uintptr_t)name, is_module ? (char *)(uintptr_t) "module" : NULL, (char *)(uintptr_t)program, NULL};
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
     posix_spawn_file_actions_adddup2(&actions, ends[1], 1);
     posix_spawn_file_actions_adddup2(&actions, ends[3], 2);
-    int error = posix_spawn(out_pid, program, &actions, NULL, arguments, environment);
+    int error = posix_spawn(out_pid, is_module ? "/proc/self/exe" : program, &actions, NULL, arguments, environment);
     posix_spawn_file_actions_destroy(&actions);
     return error;
 }
@@ -125,7 +128,7 @@ static void say(const child *c, int stream, const char *text, size_t bytes)
 static void pass_on(child *c, int stream, bool is_last)
 {
     char *text = c->text[stream], *end = memrchr(text, '\n', c->held[stream]);
-    size_t n = is_last || c->held[stream] == LINE_BYTES ? c->held[stream] : end ? (size_t)(end + 1 - text) : 0;
+    size_t n = end && !is_last ? (size_t)(end + 1 - text) : is_last || c->held[stream] == LINE_BYTES ? c->held[stream] : 0;
     say(c, stream, text, n);
     memmove(text, text + n, c->held[stream] - n);
     c->held[stream] -= n;

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "actor/node/owner.h"
+#include "actor/node/program.h"
 #include "scheduler/os/os_file.h"
 
 MantaJob the_job;
@@ -20,7 +21,7 @@ MANTA_METHOD_DEFINE(MantaDriver, read, manta_bytes, (uint64_t, offset), (uint32_
 {
     manta_bytes out = {NULL, 0};
     void *data = bytes && bytes <= CHUNK_BYTES ? manta_alloc(bytes) : NULL;
-    int fd = -1, error = os_file_open("/proc/self/exe", OS_READ, &fd);
+    int fd = -1, error = os_file_open(program_path(), OS_READ, &fd);
     (void)self;
     if (!error && data) error = os_file_read(fd, data, bytes, offset);
     os_file_close(fd);
@@ -35,7 +36,7 @@ MANTA_METHOD_DEFINE(MantaDriver, worker_gone, void, (uint32_t, pid), (manta_str,
     fprintf(stderr, "(worker %u) %.*s\n", pid, (int)how.size, how.data);
 }
 
-/* Each line with the worker's number before it. */
+/* Each line with the worker's number before it, in one call, so that others' lines do not come between. */
 MANTA_METHOD_DEFINE(MantaDriver, output, void, (uint32_t, pid), (bool, is_error), (manta_str, text))
 {
     (void)self;
@@ -44,7 +45,8 @@ MANTA_METHOD_DEFINE(MantaDriver, output, void, (uint32_t, pid), (bool, is_error)
     for (const char *at = text.data, *end = at + text.size; at < end;) {
         const char *line = memchr(at, '\n', (size_t)(end - at));
         size_t n = (size_t)((line ? line : end) - at);
-        fprintf(to, "(worker %u) %.*s\n", pid, (int)n, at);
+        if (pid) fprintf(to, "(worker %u) %.*s\n", pid, (int)n, at);
+        else fprintf(to, "(cluster) %.*s\n", (int)n, at);
         at += n + 1;
     }
     fflush(to);
@@ -56,7 +58,7 @@ MANTA_CLASS(MantaDriver, read, worker_gone, output)
 
 static manta_status describe_program(MantaJob *job)
 {
-    int fd = -1, error = os_file_open("/proc/self/exe", OS_READ, &fd);
+    int fd = -1, error = os_file_open(program_path(), OS_READ, &fd);
     if (!error) error = os_file_size(fd, &job->bytes);
     if (!error && !(job->hash = program_hash(fd, job->bytes))) error = EIO;
     os_file_close(fd);
@@ -75,7 +77,7 @@ static manta_status find_daemon(const char *address)
 static manta_status become_driver(const char *address)
 {
     static char name[NAME_LIMIT + 1];
-    snprintf(name, sizeof name, "%s", program_invocation_short_name);
+    snprintf(name, sizeof name, "%s", program_name());
     the_job = (MantaJob){.id = os_random_u64() >> 1 | 1, .name = manta_str_of(name)};
     manta_status status = describe_program(&the_job);
     if (!status) status = find_daemon(address);

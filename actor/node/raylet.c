@@ -5,20 +5,20 @@
  */
 #include "actor/node/raylet.h"
 
-#include <elf.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "actor/node/groups.h"
 #include "actor/node/leases.h"
 #include "actor/node/membership.h"
 #include "actor/node/node.h"
+#include "actor/node/program.h"
+#include "actor/node/report.h"
 #include "scheduler/os/os_file.h"
 
-enum { JOBS_LIMIT = 256, STATUS_BYTES = 64 << 10, PATH_BYTES = 600 };
+enum { JOBS_LIMIT = 256, STATUS_BYTES = 64 << 10 };
 
 typedef struct node_entry {
     manta_actor raylet;
@@ -35,7 +35,7 @@ typedef struct job_entry {
 
 struct raylet {
     bool is_head;
-    char directory[400];
+    program_cache programs;
     manta_actor leases, placements; /* placements: when this is the head */
     node_entry nodes[NODES_LIMIT];  /* the first is this one */
     job_entry jobs[JOBS_LIMIT];
@@ -43,6 +43,7 @@ struct raylet {
 };
 
 static const raylet_options *starting; /* for init */
+static program_cache starting_programs;
 
 static void copy_text(char *to, size_t room, manta_str s) { snprintf(to, room, "%.*s", (int)s.size, s.data ? s.data : ""); }
 
@@ -134,7 +135,7 @@ MANTA_METHOD_DEFINE(MantaRaylet, init, void)
         return;
     }
     r->is_head = !starting->head;
-    snprintf(r->directory, sizeof r->directory, "%s", starting->directory);
+    r->programs = starting_programs;
     node_entry *n = &r->nodes[r->n_nodes++];
     describe_self(n);
     MantaNodeInfo info = info_of(n);
@@ -176,78 +177,24 @@ MANTA_METHOD_DEFINE(MantaRaylet, on_down, void, (manta_actor, who), (int32_t, st
         if (r->jobs[i].driver.id == who.id) end_job(r, &r->jobs[i--]);
 }
 
+/* A node that cannot run it does not keep the others from it. */
+static void tell_driver(const MantaJob *job, const char *why)
+{
+    (void)MantaDriver_output_send(MantaDriver_ref_of(job->driver), 0, true, manta_str_of(why));
+}
+
 MANTA_METHOD_DEFINE(MantaRaylet, start_job, void, (MantaJob, job))
 {
     struct raylet *r = self->r;
     manta_void_future f[NODES_LIMIT];
-    uint32_t n = r->n_nodes;
+    uint32_t n = r->n_nodes, failed = 0;
     for (uint32_t i = 0; i < n; i++) f[i] = MantaRaylet_begin_job(MantaRaylet_ref_of(r->nodes[i].raylet), job);
-    for (uint32_t i = 0; i < n; i++)
-        if (manta_join(f[i]) && i == 0) /* another node may just have died, or have no use for this program */
-            manta_fail(manta_last_error()->status, "%s", manta_last_error()->message);
-}
-
-/* ---- programs ---- */
-
-static uint64_t hash_more(uint64_t h, const void *data, size_t bytes) { return (h ^ hash_bytes(data, bytes)) * 0x9e3779b97f4a7c15u; }
-
-uint64_t program_hash(int fd, uint64_t bytes)
-{
-    unsigned char *piece = base_alloc(CHUNK_BYTES);
-    uint64_t h = bytes | 1;
-    for (uint64_t at = 0; piece && at < bytes; at += CHUNK_BYTES) {
-        size_t n = bytes - at < CHUNK_BYTES ? (size_t)(bytes - at) : CHUNK_BYTES;
-        if (os_file_read(fd, piece, n, at)) h = 0;
-        h = hash_more(h, piece, n);
+    for (uint32_t i = 0; i < n; i++) {
+        if (manta_join(f[i]) == MANTA_OK) continue;
+        tell_driver(&job, manta_last_error()->message);
+        failed++;
     }
-    base_free(piece);
-    return piece ? h : 0;
-}
-
-static uint16_t machine_of(int fd)
-{
-    Elf64_Ehdr e;
-    return os_file_read(fd, &e, sizeof e, 0) || memcmp(e.e_ident, ELFMAG, SELFMAG) != 0 ? 0 : e.e_machine;
-}
-
-static manta_status fetch_into(int fd, const MantaJob *job)
-{
-    MantaDriver_ref driver = MantaDriver_ref_of(job->driver);
-    for (uint64_t at = 0; at < job->bytes;) {
-        manta_bytes piece;
-        uint32_t n = job->bytes - at < CHUNK_BYTES ? (uint32_t)(job->bytes - at) : CHUNK_BYTES;
-        (void)manta_scope_begin(); /* so that a large program is never all in memory */
-        manta_status status = manta_get(MantaDriver_read(driver, at, n), &piece);
-        int error = status || piece.size != n ? EIO : os_file_write(fd, piece.data, piece.size, at);
-        (void)manta_scope_end();
-        if (status || error) return status ? status : MANTA_EIO;
-        at += n;
-    }
-    return MANTA_OK;
-}
-
-/* The program's file on this node: of its hash's name, whole, executable. */
-static manta_status get_program(struct raylet *r, const MantaJob *job, char *path)
-{
-    char partial[PATH_BYTES + 32];
-    int fd = -1, own = -1;
-    snprintf(path, PATH_BYTES, "%s/%016llx", r->directory, (unsigned long long)job->hash);
-    if (access(path, X_OK) == 0) return MANTA_OK;
-    if (!job->bytes || job->bytes > PROGRAM_LIMIT)
-        return error_set(MANTA_EINVAL, "a program of %llu bytes", (unsigned long long)job->bytes);
-    snprintf(partial, sizeof partial, "%s.%llx", path, (unsigned long long)os_random_u64());
-    int error = os_file_open(partial, OS_WRITE | OS_CREATE, &fd);
-    if (error) return error_set(MANTA_EIO, "%s: %s", partial, strerror(error));
-    manta_status status = fetch_into(fd, job);
-    if (!status && program_hash(fd, job->bytes) != job->hash) status = error_set(MANTA_EIO, "the program changed while it was fetched");
-    if (!status && os_file_open("/proc/self/exe", OS_READ, &own) == 0 && machine_of(fd) != machine_of(own))
-        status = error_set(
-            MANTA_EINVAL, "the program is for another kind of machine (ELF machine %u, this node is %u)", machine_of(fd), machine_of(own));
-    os_file_close(own);
-    os_file_close(fd);
-    if (!status && (chmod(partial, 0700) || rename(partial, path))) status = error_set(MANTA_EIO, "%s: %s", path, strerror(errno));
-    if (status) (void)os_file_remove(partial);
-    return status;
+    if (failed == n) manta_fail(MANTA_EINIT, "no node runs %.*s: %s", (int)job.name.size, job.name.data, manta_last_error()->message);
 }
 
 static manta_status add_job(struct raylet *r, const MantaJob *job, const char *path)
@@ -264,9 +211,9 @@ static manta_status add_job(struct raylet *r, const MantaJob *job, const char *p
 MANTA_METHOD_DEFINE(MantaRaylet, begin_job, void, (MantaJob, job))
 {
     struct raylet *r = self->r;
-    char path[PATH_BYTES];
+    char path[PROGRAM_PATH];
     if (find_job(r, job.id)) return;
-    manta_status status = get_program(r, &job, path);
+    manta_status status = program_get(&r->programs, &job, path);
     if (!status && !find_job(r, job.id)) status = add_job(r, &job, path);
     if (status) manta_fail(status, "%s: %s", r->nodes[0].address, manta_last_error()->message);
 }
@@ -293,6 +240,63 @@ MANTA_METHOD_DEFINE(MantaRaylet, status, manta_str)
     return (manta_str){text, leases.size + groups.size};
 }
 
+/* ---- what it knows, for ask.c ---- */
+
+uint32_t raylet_others(const struct raylet *r, manta_actor out[NODES_LIMIT])
+{
+    for (uint32_t i = 1; i < r->n_nodes; i++) out[i - 1] = r->nodes[i].raylet;
+    return r->n_nodes - 1;
+}
+
+static const char *role_of(const struct raylet *r, manta_process p)
+{
+    for (uint32_t i = 0; i < r->n_nodes; i++)
+        if (r->nodes[i].id == p.id) return "node";
+    for (uint32_t i = 0; i < r->n_jobs; i++)
+        if (manta_process_of(r->jobs[i].driver).id == p.id) return "driver";
+    return "worker";
+}
+
+/* This one, and who is connected to it and listens, which clients do not; other nodes are asked for themselves. */
+uint32_t raylet_processes(const struct raylet *r, raylet_process *out, uint32_t room)
+{
+    size_t known = 0;
+    uint32_t n = 1;
+    manta_process_info *all = base_alloc(room * sizeof *all);
+    out[0] = (raylet_process){manta_this_process(), "node"};
+    if (all && manta_list_processes(all, room, &known) == MANTA_OK)
+        for (size_t i = 0; i < known && i < room && n < room; i++) {
+            const char *role = role_of(r, all[i].process);
+            if (all[i].is_up && all[i].address[0] && strcmp(role, "node") != 0) out[n++] = (raylet_process){all[i].process, role};
+        }
+    base_free(all);
+    return n;
+}
+
+const char *raylet_address(const struct raylet *r) { return r->nodes[0].address; }
+
+bool raylet_rows(const struct raylet *r, const char *kind, report *out)
+{
+    bool is_jobs = strcmp(kind, "jobs") == 0, is_nodes = strcmp(kind, "nodes") == 0;
+    for (uint32_t i = 0; is_nodes && i < r->n_nodes; i++) {
+        report_text(out, "address", r->nodes[i].address);
+        report_text(out, "host", r->nodes[i].host);
+        report_text(out, "resources", r->nodes[i].total);
+        report_text(out, "labels", r->nodes[i].labels);
+        report_number(out, "pid", r->nodes[i].pid);
+        report_row_end(out);
+    }
+    for (uint32_t i = 0; is_jobs && i < r->n_jobs; i++) {
+        char id[20];
+        snprintf(id, sizeof id, "%016llx", (unsigned long long)r->jobs[i].id);
+        report_text(out, "id", id);
+        report_text(out, "program", r->jobs[i].name);
+        report_number(out, "nodes", 1);
+        report_row_end(out);
+    }
+    return is_jobs || is_nodes;
+}
+
 static void forget(void *self) { base_free(((MantaRaylet *)self)->r); }
 
 /* ---- start ---- */
@@ -307,11 +311,11 @@ static manta_status join_cluster(const raylet_options *o, manta_actor me)
 }
 
 MANTA_CLASS_WITH(
-    MantaRaylet, (.concurrency = 64, .on_free = forget), init, on_down, describe, meet, start_job, begin_job, placements, status)
+    MantaRaylet, (.concurrency = 64, .on_free = forget), init, on_down, describe, meet, start_job, begin_job, placements, status, ask)
 
 manta_status raylet_start(const raylet_options *o, manta_actor *out)
 {
-    int error = os_directory_make(o->directory);
+    int error = program_cache_open(&starting_programs, o->directory, o->cache_bytes);
     if (error) return error_set(MANTA_EIO, "%s: %s", o->directory, strerror(error));
     if (check_options(o)) return manta_last_error()->status;
     starting = o;

@@ -17,6 +17,7 @@ enum { NODES_LIMIT = 256, WORKERS_LIMIT = 1024, CHUNK_BYTES = 1 << 20, PROGRAM_L
 MANTA_STRUCT(MantaNodeInfo, (manta_actor, raylet), (manta_actor, leases), (uint64_t, id), (manta_str, address), (manta_str, host),
     (manta_str, total), (manta_str, labels), (uint32_t, pid), (manta_actor, placements)) /* id: of the daemon's process; total: resources */
 MANTA_STRUCT(MantaJob, (uint64_t, id), (uint64_t, hash), (uint64_t, bytes), (manta_str, name), (manta_actor, driver))
+MANTA_STRUCT(MantaQuestion, (manta_str, kind), (manta_str, match), (uint32_t, limit), (bool, is_of_cluster))
 
 /* Runs in the daemon. */
 MANTA_ACTOR(MantaRaylet, struct raylet *r;)
@@ -26,12 +27,13 @@ MANTA_METHOD_DECLARE(MantaRaylet, start_job, void, (MantaJob, job))  /* on all n
 MANTA_METHOD_DECLARE(MantaRaylet, begin_job, void, (MantaJob, job))  /* on this node: fetches the program */
 MANTA_METHOD_DECLARE(MantaRaylet, placements, manta_actor)           /* the cluster's placement groups, see placement.c */
 MANTA_METHOD_DECLARE(MantaRaylet, status, manta_str)
+MANTA_METHOD_DECLARE(MantaRaylet, ask, manta_bytes, (MantaQuestion, asked)) /* see ask.c */
 
 /* Runs in the driver. */
 MANTA_ACTOR(MantaDriver, int program;)
 MANTA_METHOD_DECLARE(MantaDriver, read, manta_bytes, (uint64_t, offset), (uint32_t, bytes)) /* of its program */
 MANTA_METHOD_DECLARE(MantaDriver, worker_gone, void, (uint32_t, pid), (manta_str, how))
-MANTA_METHOD_DECLARE(MantaDriver, output, void, (uint32_t, pid), (bool, is_error), (manta_str, text))
+MANTA_METHOD_DECLARE(MantaDriver, output, void, (uint32_t, pid), (bool, is_error), (manta_str, text)) /* pid 0: of the cluster itself */
 
 /* ---- raylet.c ---- */
 typedef struct raylet_options {
@@ -44,11 +46,23 @@ typedef struct raylet_options {
     const char *labels;    /* "zone=a,disk=ssd" or NULL */
     uint32_t cores;        /* cpus of the node */
     uint64_t idle_ms;      /* after which a worker process without work ends */
+    uint64_t cache_bytes;  /* of programs that are kept */
 } raylet_options;
 /* In a system that listens. The actor in *out. Waits for the head. */
 manta_status raylet_start(const raylet_options *options, manta_actor *out);
 
 uint64_t program_hash(int fd, uint64_t bytes); /* 0: it cannot be read */
+
+typedef struct raylet_process { /* of this node */
+    manta_process process;
+    const char *role; /* node, worker, driver */
+} raylet_process;
+struct report;
+/* For ask.c, in the raylet's handlers: what it knows now. Counts. */
+uint32_t raylet_others(const struct raylet *r, manta_actor out[NODES_LIMIT]);
+uint32_t raylet_processes(const struct raylet *r, raylet_process *out, uint32_t room); /* room: at least 1 */
+const char *raylet_address(const struct raylet *r);
+bool raylet_rows(const struct raylet *r, const char *kind, struct report *out); /* nodes, jobs; false: another kind */
 
 /* ---- children.c: worker processes of a daemon ---- */
 manta_status children_start(manta_actor leases); /* a thread that reads what they say and waits for their ends, and tells that actor */

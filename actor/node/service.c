@@ -5,11 +5,11 @@
 #include <string.h>
 
 #include "actor/node/owner.h"
+#include "actor/node/report.h"
+#include "actor/node/service.h"
 
 MANTA_STRUCT(MantaSpawn, (manta_str, class_name), (manta_bytes, arguments), (manta_str, name), (uint32_t, mailbox_limit),
     (int32_t, overflow), (uint32_t, concurrency), (int32_t, on_failure), (bool, trap_exit), (uint64_t, lease))
-
-MANTA_ACTOR(MantaNode, int unused;)
 
 static const char *text_of(manta_str s, char *out, size_t room)
 {
@@ -70,11 +70,38 @@ MANTA_METHOD(MantaNode, make, manta_actor, (MantaSpawn, what))
     return a;
 }
 
-MANTA_CLASS_WITH(MantaNode, (.concurrency = 64), lookup, make, on_down)
+/* For the command manta, see report.h. */
+MANTA_METHOD_DEFINE(MantaNode, inspect, manta_bytes, (manta_str, kind), (manta_str, match), (uint32_t, limit))
+{
+    (void)self;
+    manta_bytes out = report_of_process(kind, match, limit);
+    if (!out.data) manta_fail(manta_last_error()->status, "%s", manta_last_error()->message);
+    return out;
+}
+
+MANTA_METHOD_DEFINE(MantaNode, trace, manta_bytes, (uint32_t, level))
+{
+    (void)self;
+    manta_bytes out = report_trace(level);
+    if (!out.data) manta_fail(manta_last_error()->status, "%s", manta_last_error()->message);
+    return out;
+}
+
+MANTA_METHOD_DEFINE(MantaNode, kill, bool, (manta_str, who))
+{
+    (void)self;
+    manta_actor a = report_actor_of(who);
+    return a.id && a.id != the_node.service && manta_kill(a) == MANTA_OK;
+}
+
+MANTA_CLASS_WITH(MantaNode, (.concurrency = 64), lookup, make, inspect, trace, kill, on_down)
 
 uint64_t service_start(void) { return MantaNode_spawn().actor.id; }
 
-static MantaNode_ref service_of(manta_process p) { return MantaNode_ref_of((manta_actor){proxy_of(p.id, 0)}); }
+MantaNode_ref service_of(manta_process p)
+{
+    return MantaNode_ref_of((manta_actor){p.id == the_node.process ? the_node.service : proxy_of(p.id, 0)});
+}
 
 manta_status manta_lookup_in(manta_process process, const char *name, manta_actor *out)
 {
@@ -89,7 +116,8 @@ manta_actor node_spawn(uint64_t process, const manta_options *given, manta_class
     manta_actor made = {0};
     static const manta_options none = {.size = sizeof none};
     const manta_options *o = given ? given : &none;
-    if (process != the_node.process && !peer_get(process, false)) {
+    peer *p = process == the_node.process ? NULL : peer_get(process, false);
+    if (!p && process != the_node.process) {
         error_set(MANTA_ENOTFOUND, "%s_spawn: process %016llx is not known here", cls->name, (unsigned long long)process);
         return made;
     }
@@ -97,13 +125,12 @@ manta_actor node_spawn(uint64_t process, const manta_options *given, manta_class
         error_set(MANTA_EUNSUPPORTED, "%s_spawn: objects cannot be arguments of a spawn in another process", cls->name);
         return made;
     }
-    manta_writer w;
-    manta_writer_init_growing(&w);
-    if (cls->init) cls->init->arguments.pack(&w, arguments);
-    MantaSpawn what = {manta_str_of(cls->name), {w.start, manta_writer_size(&w)}, manta_str_of(o->name ? o->name : ""), o->mailbox_limit,
+    manta_status status = MANTA_ENOMEM;
+    manta_writer *w = pack_begin(p); /* for that process: it is told of the processes whose actors are named */
+    if (w && cls->init) cls->init->arguments.pack(w, arguments);
+    if (!w || !pack_end(w, &status)) return error_set(status, "%s_spawn: the arguments cannot be packed", cls->name), made;
+    MantaSpawn what = {manta_str_of(cls->name), {w->start, manta_writer_size(w)}, manta_str_of(o->name ? o->name : ""), o->mailbox_limit,
         (int32_t)o->overflow, o->concurrency, (int32_t)o->on_failure, o->trap_exit, lease};
-    if (w.status) error_set(w.status, "%s_spawn: the arguments cannot be packed", cls->name);
-    else if (manta_get(MantaNode_make(service_of((manta_process){process}), what), &made)) made.id = 0;
-    manta_writer_fini(&w);
+    if (manta_get(MantaNode_make(service_of((manta_process){process}), what), &made)) made.id = 0;
     return made;
 }

@@ -1,4 +1,5 @@
 #include "actor/runtime/config.h"
+#include "actor/runtime/config_file.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -48,6 +49,11 @@ static const char **text_field(const manta_config *c, const text_setting *t)
 }
 enum { N_SETTINGS = sizeof settings / sizeof settings[0] };
 
+/* Of the last config_resolve: where each value comes from, "": it is the default; the texts that a file gave. */
+static char origins[N_SETTINGS + N_TEXTS][256], file_texts[N_TEXTS][CONFIG_VALUE_BYTES];
+
+static void set_origin(int i, const char *text) { snprintf(origins[i], sizeof origins[i], "%s", text); }
+
 static uint64_t read_field(const manta_config *c, const setting *s)
 {
     const unsigned char *at = (const unsigned char *)c + s->offset;
@@ -85,15 +91,14 @@ static void variable_of(const setting *s, char out[64])
 
 void config_each(const manta_config *c, config_visit visit, void *context)
 {
-    char variable[64], value[32];
+    char value[32];
     for (int i = 0; i < N_SETTINGS; i++) {
-        variable_of(&settings[i], variable);
         snprintf(value, sizeof value, "%llu", (unsigned long long)read_field(c, &settings[i]));
-        visit(settings[i].name, value, variable, read_field(c, &settings[i]) == settings[i].fallback, context);
+        visit(settings[i].name, value, origins[i], context);
     }
     for (int i = 0; i < N_TEXTS; i++) {
         const char *text = *text_field(c, &texts[i]);
-        visit(texts[i].name, text ? text : "", texts[i].variable, !text, context);
+        visit(texts[i].name, text ? text : "", origins[N_SETTINGS + i], context);
     }
 }
 
@@ -104,12 +109,51 @@ static bool from_environment(manta_config *out, char *error, size_t error_bytes)
         variable_of(&settings[i], name);
         const char *text = getenv(name);
         if (text && !parse(&settings[i], name, text, out, error, error_bytes)) return false;
+        if (text) set_origin(i, name);
     }
     for (int i = 0; i < N_TEXTS; i++) {
         const char *text = getenv(texts[i].variable);
-        if (text && *text) *text_field(out, &texts[i]) = text;
+        if (!text || !*text) continue;
+        *text_field(out, &texts[i]) = text;
+        set_origin(N_SETTINGS + i, texts[i].variable);
     }
     return true;
+}
+
+static bool is_of_drivers(const char *name)
+{
+    return strcmp(name, "listen") == 0 || strcmp(name, "join") == 0 || strcmp(name, "cluster") == 0;
+}
+
+/* Settings of node daemons are in the same file; the command manta reads them. */
+static bool take_line(const char *name, const char *value, const char *where, void *context, char *error, size_t error_bytes)
+{
+    manta_config *out = context;
+    for (int i = 0; i < N_SETTINGS; i++) {
+        if (strcmp(name, settings[i].name) != 0) continue;
+        set_origin(i, where);
+        return parse(&settings[i], where, value, out, error, error_bytes);
+    }
+    for (int i = 0; i < N_TEXTS; i++) {
+        if (strcmp(name, texts[i].name) != 0) continue;
+        if (is_of_drivers(name) && getenv("MANTA_WORKER")) return true;
+        set_origin(N_SETTINGS + i, where);
+        snprintf(file_texts[i], sizeof file_texts[i], "%s", value);
+        *text_field(out, &texts[i]) = *value ? file_texts[i] : NULL;
+        return true;
+    }
+    if (strncmp(name, "node_", 5) == 0) return true;
+    snprintf(error, error_bytes, "%s: there is no setting \"%s\"; `manta config` lists them", where, name);
+    return false;
+}
+
+/* The file is named by an argument, or else by the environment. */
+const char *config_file_name(int argc, char **argv)
+{
+    const char *path = getenv("MANTA_CONFIG");
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+        if (strncmp(argv[i], CONFIG_ARGUMENT, strlen(CONFIG_ARGUMENT)) == 0) path = argv[i] + strlen(CONFIG_ARGUMENT);
+    return path && *path ? path : NULL;
 }
 
 static const char *argument_value(const char *argument, const char *name)
@@ -121,18 +165,23 @@ static const char *argument_value(const char *argument, const char *name)
 static bool take_argument(const char *argument, manta_config *out, char *error, size_t error_bytes)
 {
     const char *rest = argument + strlen("--manta-");
+    if (strncmp(argument, CONFIG_ARGUMENT, strlen(CONFIG_ARGUMENT)) == 0) return true;
     for (int i = 0; i < N_SETTINGS; i++) {
         const char *value = argument_value(rest, settings[i].name);
-        if (value) return parse(&settings[i], argument, value, out, error, error_bytes);
+        if (!value) continue;
+        set_origin(i, "argument");
+        return parse(&settings[i], argument, value, out, error, error_bytes);
     }
     for (int i = 0; i < N_TEXTS; i++) {
         const char *value = argument_value(rest, texts[i].name);
-        if (value && *value) return *text_field(out, &texts[i]) = value, true;
+        if (!value || !*value) continue;
+        set_origin(N_SETTINGS + i, "argument");
+        return *text_field(out, &texts[i]) = value, true;
     }
     snprintf(error, error_bytes,
         "%s: no such setting; there are --manta-workers, -seed, -stack-bytes, -max-actors, -stop-timeout-ms, -stuck-after-ms, -trace, "
         "-trace-events, -stash-limit, -object-bytes, -spill-bytes, -object-sites and -insecure, each with =NUMBER, --manta-store and "
-        "-spill with =DIRECTORY, --manta-listen, -join and -cluster with =ADDRESS, --manta-keys=FILE",
+        "-spill with =DIRECTORY, --manta-listen, -join and -cluster with =ADDRESS, --manta-keys and -config with =FILE",
         argument);
     return false;
 }
@@ -166,10 +215,15 @@ static bool from_given(const manta_config *given, manta_config *out, char *error
                 (unsigned long long)settings[i].most);
             return false;
         }
-        if (value) write_field(out, &settings[i], value);
+        if (!value) continue;
+        write_field(out, &settings[i], value);
+        set_origin(i, "program");
     }
-    for (int i = 0; i < N_TEXTS; i++)
-        if (*text_field(given, &texts[i])) *text_field(out, &texts[i]) = *text_field(given, &texts[i]);
+    for (int i = 0; i < N_TEXTS; i++) {
+        if (!*text_field(given, &texts[i])) continue;
+        *text_field(out, &texts[i]) = *text_field(given, &texts[i]);
+        set_origin(N_SETTINGS + i, "program");
+    }
     out->on_report = given->on_report;
     out->report_context = given->report_context;
     return true;
@@ -179,6 +233,9 @@ bool config_resolve(const manta_config *given, int *argc, char ***argv, manta_co
 {
     memset(out, 0, sizeof *out);
     for (int i = 0; i < N_SETTINGS; i++) write_field(out, &settings[i], settings[i].fallback);
+    memset(origins, 0, sizeof origins);
+    const char *file = config_file_name(argc ? *argc : 0, argc && argv ? *argv : NULL);
+    if (file && !config_file_read(file, take_line, out, error, error_bytes)) return false;
     if (!from_environment(out, error, error_bytes)) return false;
     if (given && !from_given(given, out, error, error_bytes)) return false;
     if (argc && argv && *argv && !from_arguments(argc, *argv, out, error, error_bytes)) return false;

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "actor/node/gcs.h"
-#include "actor/node/raylet.h"
+#include "actor/node/program.h"
 #include "tools/manta/manta.h"
 
 enum { STOP_WAIT_MS = 10000 };
@@ -111,6 +111,7 @@ int command_run(int argc, char **argv)
     if (!argc) return wrong_usage("run wants %s", "a program");
     daemons_each(use_store, address);
     setenv("MANTA_CLUSTER", address, 1);
+    if (program_is_module(argv[0])) return module_drive(argc, argv);
     execvp(argv[0], argv);
     fprintf(stderr, "manta run: %s: %s\n", argv[0], strerror(errno));
     return 1;

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 int wrong_usage(const char *format, const char *what); /* prints it; returns 2 */
 int command_start(int argc, char **argv);              /* arguments behind the command; exit codes */
@@ -15,8 +16,33 @@ int command_stop(int argc, char **argv);
 int command_run(int argc, char **argv);
 int command_kv(int argc, char **argv);
 int command_lock(int argc, char **argv);
+int command_list(int argc, char **argv);
+int command_get(int argc, char **argv);
+int command_summary(int argc, char **argv);
+int command_memory(int argc, char **argv);
+int command_stack(int argc, char **argv);
+int command_logs(int argc, char **argv);
+int command_timeline(int argc, char **argv);
+int command_kill(int argc, char **argv);
+int command_module(int argc, char **argv);
+int command_config(int argc, char **argv);
+int command_keygen(int argc, char **argv);
+int module_drive(int argc, char **argv); /* manta run MODULE */
+
 /* Takes --address from the front of the arguments; else the last daemon. *argc, *argv: what is left. Not 0: an exit code. */
 int take_address(const char *command, int *argc, char ***argv, char *out, size_t room);
+
+/* ---- help.c: all commands ---- */
+typedef struct tool_command {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    bool is_client; /* asks a daemon, with a system of its own */
+    const char *arguments, *brief, *details;
+} tool_command;
+const tool_command *command_find(const char *name); /* NULL: there is none */
+bool is_help(const char *argument);
+void help_all(FILE *to);
+void help_one(const tool_command *c);
 
 /* ---- daemons.c: the daemons of this user on this machine, a file for each with its address ---- */
 const char *manta_directory(void); /* MANTA_DIRECTORY or /tmp/manta-UID, made when missing; NULL: cannot be made */

@@ -9,77 +9,42 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "actor/node/leases.h"
 #include "actor/node/membership.h"
+#include "actor/node/raylet.h"
 #include "actor/object/object_ops.h"
 #include "tools/manta/manta.h"
+#include "tools/manta/settings.h"
 
 typedef struct start_options {
     bool is_head, insecure, foreground;
-    const char *head, *listen, *directory, *keys, *state, *store_bytes, *spill, *resources, *labels;
-    uint32_t cores, voters, fence_ms, idle_ms;
+    const char *keys;
 } start_options;
 
-static const struct number_option {
-    const char *name;
-    size_t offset;
-    uint32_t least, most;
-} number_options[] = {{"--cores", offsetof(start_options, cores), 1, 1024}, {"--voters", offsetof(start_options, voters), 1, 5},
-    {"--fence-ms", offsetof(start_options, fence_ms), 1000, 3600000}, {"--idle-ms", offsetof(start_options, idle_ms), 1, 86400000}};
-
-static const struct number_option *number_option_of(const char *argument)
+/* One flag with a value. */
+static bool take_value(start_options *o, const char *flag, const char *value)
 {
-    for (size_t i = 0; i < sizeof number_options / sizeof *number_options; i++)
-        if (strcmp(argument, number_options[i].name) == 0) return &number_options[i];
-    return NULL;
-}
-
-static const char **text_option_of(start_options *o, const char *argument)
-{
-    static const struct {
-        const char *name;
-        size_t offset;
-    } options[] = {{"--address", offsetof(start_options, head)}, {"--listen", offsetof(start_options, listen)},
-        {"--directory", offsetof(start_options, directory)}, {"--keys", offsetof(start_options, keys)},
-        {"--state", offsetof(start_options, state)}, {"--store-bytes", offsetof(start_options, store_bytes)},
-        {"--spill", offsetof(start_options, spill)}, {"--resources", offsetof(start_options, resources)},
-        {"--labels", offsetof(start_options, labels)}};
-    for (size_t i = 0; i < sizeof options / sizeof *options; i++)
-        if (strcmp(argument, options[i].name) == 0) return (const char **)(void *)((char *)o + options[i].offset);
-    return NULL;
-}
-
-static bool take_number(start_options *o, const struct number_option *n, const char *text)
-{
-    char *end;
-    unsigned long value = strtoul(text, &end, 10);
-    if (*end || end == text || value < n->least || value > n->most) {
-        fprintf(stderr, "manta: %s is a number from %u to %u, got %s; manta --help tells more\n", n->name, n->least, n->most, text);
-        return false;
-    }
-    *(uint32_t *)(void *)((char *)o + n->offset) = (uint32_t)value;
+    if (strcmp(flag, "--config") == 0) return true; /* read already */
+    if (strcmp(flag, "--keys") != 0) return node_settings_flag(flag, value);
+    o->keys = value;
     return true;
 }
 
 static int parse(int argc, char **argv, start_options *o)
 {
+    char error[1200];
+    for (int i = 0; i + 1 < argc; i++)
+        if (strcmp(argv[i], "--config") == 0) setenv("MANTA_CONFIG", argv[i + 1], 1);
+    if (!node_settings_prepare(error, sizeof error)) return fprintf(stderr, "manta start: %s\n", error), 2;
     for (int i = 0; i < argc; i++) {
-        const char **text = text_option_of(o, argv[i]);
-        const struct number_option *number = number_option_of(argv[i]);
-        if ((text || number) && i + 1 == argc) return wrong_usage("%s wants a value", argv[i]);
-        if (text) *text = argv[++i];
-        else if (number && !take_number(o, number, argv[++i])) return 2;
-        else if (number) continue;
-        else if (strcmp(argv[i], "--head") == 0) o->is_head = true;
+        if (strcmp(argv[i], "--head") == 0) o->is_head = true;
         else if (strcmp(argv[i], "--insecure") == 0) o->insecure = true;
         else if (strcmp(argv[i], "--foreground") == 0) o->foreground = true;
-        else return wrong_usage("start does not know %s", argv[i]);
+        else if (!take_value(o, argv[i], i + 1 < argc ? argv[i + 1] : "")) return wrong_usage("start does not know %s", argv[i]);
+        else if (++i == argc) return wrong_usage("%s wants a value", argv[i - 1]);
     }
-    char *end = NULL;
-    if (o->store_bytes && (strtoull(o->store_bytes, &end, 0), *end || !*o->store_bytes || *o->store_bytes == '-'))
-        return wrong_usage("--store-bytes is a number, got %s", o->store_bytes);
-    if (o->is_head == (o->head != NULL)) return wrong_usage("%s", "start wants --head or --address");
-    if (o->voters % 2 == 0 && o->voters) return wrong_usage("--voters is 1, 3 or 5%s", "");
+    if (node_settings_check()) return fprintf(stderr, "manta start: %s\n", node_settings_check()), 2;
+    if (node_settings_number(NODE_VOTERS) % 2 == 0) return wrong_usage("%s", "--voters is 1, 3 or 5");
+    if (o->is_head == (*node_settings_text(NODE_HEAD) != 0)) return wrong_usage("%s", "start wants --head or --address");
     return 0;
 }
 
@@ -96,9 +61,9 @@ static void report(int fd, bool ok, const char *text)
 }
 
 /* The node's store, which its workers find by MANTA_STORE. 0: none, objects are then in the process that made them. */
-static uint64_t prepare_store(const start_options *o, char *path, size_t room)
+static uint64_t prepare_store(char *path, size_t room)
 {
-    uint64_t bytes = o->store_bytes ? strtoull(o->store_bytes, NULL, 0) : node_store_bytes();
+    uint64_t bytes = node_settings_number(NODE_STORE_BYTES);
     node_stores_clean();
     if (!bytes || getenv("MANTA_STORE")) return 0;
     node_store_path((int)getpid(), path, room);
@@ -107,21 +72,22 @@ static uint64_t prepare_store(const start_options *o, char *path, size_t room)
     return bytes;
 }
 
-static raylet_options node_options(const start_options *o)
+static manta_status start_raylet(const start_options *o)
 {
-    static char programs[400], state[400];
-    const char *directory = manta_directory() ? manta_directory() : "/tmp";
-    snprintf(programs, sizeof programs, "%s/programs", directory);
-    snprintf(state, sizeof state, "%s/state-%d", directory, (int)getpid());
-    return (raylet_options){.head = o->head,
-        .directory = o->directory ? o->directory : programs,
-        .state = o->state ? o->state : state,
-        .voters = o->voters ? o->voters : 3,
-        .fence_ms = o->fence_ms,
-        .cores = o->cores ? o->cores : (uint32_t)os_usable_cores(),
-        .resources = o->resources,
-        .labels = o->labels,
-        .idle_ms = o->idle_ms ? o->idle_ms : WORKER_IDLE_MS};
+    manta_actor raylet;
+    char state[400];
+    snprintf(state, sizeof state, "%s/state-%d", manta_directory() ? manta_directory() : "/tmp", (int)getpid());
+    raylet_options r = {.head = o->is_head ? NULL : node_settings_text(NODE_HEAD),
+        .directory = node_settings_text(NODE_DIRECTORY),
+        .cache_bytes = node_settings_number(NODE_CACHE),
+        .state = *node_settings_text(NODE_STATE) ? node_settings_text(NODE_STATE) : state,
+        .voters = (uint32_t)node_settings_number(NODE_VOTERS),
+        .fence_ms = (uint32_t)node_settings_number(NODE_FENCE_MS),
+        .cores = (uint32_t)node_settings_number(NODE_CORES),
+        .resources = *node_settings_text(NODE_RESOURCES) ? node_settings_text(NODE_RESOURCES) : NULL,
+        .labels = *node_settings_text(NODE_LABELS) ? node_settings_text(NODE_LABELS) : NULL,
+        .idle_ms = node_settings_number(NODE_IDLE_MS)};
+    return raylet_start(&r, &raylet);
 }
 
 static int serve(const start_options *o, int fd)
@@ -135,16 +101,15 @@ static int serve(const start_options *o, int fd)
     sigprocmask(SIG_BLOCK, &ends, NULL);
     if (o->keys) setenv("MANTA_KEYS", o->keys, 1); /* for the workers too */
     if (o->insecure) setenv("MANTA_INSECURE", "1", 1);
-    uint64_t store_bytes = prepare_store(o, store, sizeof store);
+    uint64_t store_bytes = prepare_store(store, sizeof store);
     manta_t *m = manta_init_with(&(manta_config){.size = sizeof(manta_config),
         .workers = 1,
-        .listen = o->listen,
+        .listen = node_settings_text(NODE_LISTEN),
         .insecure = o->insecure,
         .object_bytes = store_bytes,
-        .spill = o->spill});
-    manta_actor raylet;
-    raylet_options r = node_options(o);
-    manta_status status = m ? raylet_start(&r, &raylet) : MANTA_EINIT;
+        .spill = *node_settings_text(NODE_SPILL) ? node_settings_text(NODE_SPILL) : NULL});
+    if (node_settings_file()) setenv("MANTA_CONFIG", node_settings_file(), 1); /* for the workers */
+    manta_status status = m ? start_raylet(o) : MANTA_EINIT;
     if (status) {
         report(fd, false, m ? manta_last_error()->message : runtime_start_failure());
         _exit(1);
@@ -174,7 +139,7 @@ static void detach(void)
 
 int command_start(int argc, char **argv)
 {
-    start_options o = {.listen = "tcp://127.0.0.1:0"};
+    start_options o = {.keys = NULL};
     int status = parse(argc, argv, &o), ends[2];
     char line[600] = "";
     if (status) return status;

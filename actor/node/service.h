@@ -1,0 +1,18 @@
+/*
+ * The actor that answers for its process, which every other process knows as actor 0 of it.
+ */
+#ifndef MANTA_SERVICE_H
+#define MANTA_SERVICE_H
+
+#include <manta/manta.h>
+
+#include "actor/node/node.h"
+
+MANTA_ACTOR(MantaNode, int unused;)
+MANTA_METHOD_DECLARE(MantaNode, inspect, manta_bytes, (manta_str, kind), (manta_str, match), (uint32_t, limit)) /* report.h */
+MANTA_METHOD_DECLARE(MantaNode, trace, manta_bytes, (uint32_t, level))
+MANTA_METHOD_DECLARE(MantaNode, kill, bool, (manta_str, who)) /* an actor of this process, as reports name it; false: there is none */
+
+MantaNode_ref service_of(manta_process p);
+
+#endif
