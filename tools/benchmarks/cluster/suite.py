@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import time
 
-CASES = ["messages", "objects", "work", "daemons"]
+CASES = ["messages", "objects", "daemons"]
 PEERS = ["zeromq", "socket", "erlang", "caf"]
 RATES = ("per_s_8", "per_s_64", "per_s_1024")
 RUN_LIMIT_S = 300
@@ -196,22 +196,6 @@ def print_daemons(r):
     verdict("an idle daemon, % of a core", r["cpu_percent_each"], r["cpu_percent_each"] <= 1, "about 0")
 
 
-# ---- work ----
-
-def measure_work(manta, program, options):
-    sizes = [10000, 1000] if options.quick else [100000, 10000]
-    with cluster(manta, 3) as (env, head, _, _):
-        runs = [json.loads(run([manta, "run", "--address", head, program, *sizes], env=env).splitlines()[-1]) for _ in range(options.rounds)]
-    return {"runs": runs, **{key: statistics.median(r[key] for r in runs) for key in runs[0]}}
-
-
-def print_work(r):
-    print(f'3 node daemons of one worker: {r["tasks"]:.0f} tasks accepted in {r["accepted_s"]:.2f} s, done in {r["done_s"]:.2f} s ({r["tasks"] / r["done_s"] / 1e3:.0f} k/s); '
-          f'{r["actors"]:.0f} actors made and sent to in {r["made_s"]:.2f} s')
-    verdict("1,000,000 tasks accepted, s", r["accepted_s"] * 1e6 / r["tasks"], r["accepted_s"] * 1e6 / r["tasks"] <= 2, "<= 2")
-    verdict("10,000 actors made, s", r["made_s"] * 1e4 / r["actors"], r["made_s"] * 1e4 / r["actors"] <= 2, "<= 2")
-
-
 # ---- the suite ----
 
 def check(options):
@@ -247,9 +231,6 @@ def suite(options, build, machine):
     if "objects" in cases:
         results["objects"] = measure_objects(build.messages(), options)
         print_objects(results["objects"])
-    if "work" in cases:
-        results["work"] = measure_work(build.manta(), build.work(), options)
-        print_work(results["work"])
     if "daemons" in cases:
         results["daemons"] = measure_daemons(build.manta(), 20, 3 if options.quick else 10)
         print_daemons(results["daemons"])
