@@ -1,11 +1,11 @@
 /*
- * The transfer thread: takes jobs from a queue, one at a time, and looks every SWEEP_MS for replicas that nobody has any more, while there are some. And the second thread, for work that may wait.
+ * The transfer thread: takes jobs from a queue, one at a time, and looks now and then for replicas that nobody has any more, while there are some. And the second thread, for work that may wait.
  *
  * The link's thread only queues here. What a peer may have in the queue is bounded (JOBS_LIMIT messages): a peer that sends more is not one of ours.
  */
 #include "actor/transfer/internal.h"
 
-enum { JOBS_LIMIT = 1 << 16, SWEEP_MS = 20 };
+enum { JOBS_LIMIT = 1 << 16, SWEEP_MS = 20, SWEEP_LONGEST_MS = 320, SWEEP_SHARE = 50 };
 
 static struct {
     pthread_mutex_t lock; /* the two queues */
@@ -237,22 +237,42 @@ static bool run_all(worker *w)
     return some;
 }
 
+/* When to look for what nobody has any more: soon after something happened, then more and more seldom, and never for more than a fiftieth of the time. */
+typedef struct sweeper {
+    bool is_on;
+    uint64_t last_ns, cost_ns, pause_ns;
+} sweeper;
+
+static uint64_t sweep_due(const sweeper *s)
+{
+    uint64_t least = s->cost_ns * SWEEP_SHARE;
+    return s->last_ns + (s->pause_ns > least ? s->pause_ns : least);
+}
+
+static void sweep(worker *w, sweeper *s)
+{
+    uint64_t began = os_monotonic_ns();
+    bool replicas = imports_sweep(w), holds = exports_sweep();
+    s->last_ns = os_monotonic_ns();
+    s->cost_ns = s->last_ns - began;
+    s->is_on = replicas || holds;
+    if (s->pause_ns < SWEEP_LONGEST_MS * (uint64_t)OS_NS_PER_MS) s->pause_ns *= 2;
+}
+
 static void *run(void *argument)
 {
     (void)argument;
     worker *w = worker_self();
-    uint64_t sweep_ns = 0;
-    bool sweeps = false;
+    sweeper s = {.is_on = false};
     while (w && !load_seq(&all.stop)) {
         uint32_t seen = load_seq(&all.posted);
         (void)run_all(w);
         uint64_t now = os_monotonic_ns();
-        if (sweeps && now >= sweep_ns) {
-            bool replicas = imports_sweep(w), holds = exports_sweep();
-            sweeps = replicas || holds;
-            sweep_ns = now + (uint64_t)SWEEP_MS * OS_NS_PER_MS;
-        }
-        if (os_futex_wait(&all.posted, seen, sweeps ? sweep_ns > now ? sweep_ns - now : 0 : OS_FOREVER)) sweeps = true;
+        if (s.is_on && now >= sweep_due(&s)) sweep(w, &s);
+        uint64_t due = sweep_due(&s);
+        if (!os_futex_wait(&all.posted, seen, !s.is_on ? OS_FOREVER : due > now ? due - now : 0)) continue;
+        s.is_on = true;
+        s.pause_ns = SWEEP_MS * (uint64_t)OS_NS_PER_MS;
     }
     return NULL;
 }
