@@ -357,7 +357,7 @@ manta_status manta_list_processes(manta_process_info *out, size_t capacity, size
         if (n >= capacity) continue;
         pthread_mutex_lock(&p->lock);
         out[n] = (manta_process_info){
-            .process = {p->process}, .is_up = p->state == PEER_UP, .messages_sent = p->sent, .messages_received = p->received};
+            .process = {p->process}, .is_up = p->state == PEER_UP, .messages_sent = p->sent, .messages_received = load_relaxed(&p->received)};
         memcpy(out[n].address, p->address, sizeof out[n].address);
         pthread_mutex_unlock(&p->lock);
     }

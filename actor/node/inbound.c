@@ -528,7 +528,7 @@ void on_peer_message(void *context, link_peer from, const link_message *m)
         memcpy(&head, m->data, sizeof head);
         const void *rest = m->body ? m->body : (const unsigned char *)m->data + sizeof head;
         arrival a = {w, p, &head, rest, m->size_bytes - sizeof head + m->body_bytes, m->frame};
-        p->received++;
+        count_up(&p->received, 1);
         bad = dispatch(&a);
     }
     if (!bad) return;

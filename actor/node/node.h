@@ -93,7 +93,8 @@ typedef struct peer {
     _Atomic uint32_t under_way; /* calls to it */
     _Atomic uint32_t jobs;      /* of its messages, waiting for the transfer thread */
     _Atomic uint64_t bulk;      /* bytes of chunks on the way to it */
-    uint64_t sent, received;
+    uint64_t sent;
+    _Atomic uint64_t received; /* by the link's thread */
 } peer;
 
 typedef struct node_state {
