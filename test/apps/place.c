@@ -58,6 +58,19 @@ MANTA_TASK(busy, uint64_t, (manta_str, path), (manta_str, name), (uint32_t, ms))
     return node;
 }
 MANTA_TASK(where, uint64_t) { return node_here(); }
+MANTA_TASK(make_large, manta_ref, (uint64_t, bytes))
+{
+    manta_ref ref = {{0, 0}};
+    void *data;
+    if (manta_create(bytes, &ref, &data)) return ref;
+    memset(data, 7, bytes);
+    (void)manta_seal(ref);
+    return ref;
+}
+MANTA_TASK(read_large, uint64_t, (manta_object, object))
+{
+    return object.size && ((const char *)object.data)[object.size - 1] == 7 ? node_here() : 0;
+}
 MANTA_TASK(fib, int64_t, (int64_t, n))
 {
     if (n < 2) return n;
@@ -186,6 +199,16 @@ static void strategies(void)
     }
     printf("spread: %d %d %d\n", seen[0], seen[1], seen[2]);
     for (size_t k = 0; k < n_nodes; k++) CHECK(seen[k] == 2);
+}
+
+/* A task goes where most bytes of its arguments are. */
+static void locality(void)
+{
+    for (size_t i = 0; i < n_nodes; i++) {
+        manta_ref ref = manta_await(make_large_submit_with(MANTA_OPTIONS(.where = MANTA_WHERE_NODE, .node = nodes[i].node), 4 << 20));
+        work(100); /* the leases have gone back */
+        CHECK(manta_await(read_large_submit((manta_object){.ref = ref})) == nodes[i].node.id);
+    }
 }
 
 static void gpu_instances(void)
@@ -435,6 +458,7 @@ int main(int argc, char **argv)
     if (manta_list_nodes(nodes, 16, &n_nodes)) return 2;
     if (strcmp(what, "resources") == 0) resources();
     else if (strcmp(what, "strategies") == 0) strategies();
+    else if (strcmp(what, "locality") == 0) locality();
     else if (strcmp(what, "gpus") == 0) gpu_instances();
     else if (strcmp(what, "actors") == 0) actors();
     else if (strcmp(what, "nested") == 0) nested();

@@ -38,7 +38,7 @@ start --address "$head" --cores 2 --labels zone=even --resources gpus=4 --idle-m
 third=$node
 wait_for "^3 nodes" "$build/manta" status --address "$head"
 
-for what in resources strategies gpus actors stealing nested cancel streams retries priorities groups; do
+for what in resources strategies locality gpus actors stealing nested cancel streams retries priorities groups; do
     rm -f "$tmp/log"
     app "$what" "$tmp" >"$tmp/run" 2>&1 || fail "$what: $(cat "$tmp/run")"
 done

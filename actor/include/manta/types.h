@@ -93,8 +93,9 @@ typedef struct {
  */
 typedef struct manta_options {
     size_t size;
-    const char *name;         /* spawn: registered name, 1..127 bytes, unique in the process */
-    uint64_t timeout_ms;      /* call, task: the future fails with MANTA_ETIMEDOUT after this; 0: none */
+    const char *name; /* spawn: registered name, 1..127 bytes, unique in the process */
+    uint64_t
+        timeout_ms; /* call, task: the future fails with MANTA_ETIMEDOUT after this; spawn: so long it waits for a place on the cluster; 0: no limit */
     uint32_t max_retries;     /* call, task: run again on a retryable failure (a task also when its process died), at most so often */
     uint32_t retry_delay_ms;  /* before the first retry; doubles each time up to 30 s; 0: 10 ms */
     manta_priority priority;  /* task */
