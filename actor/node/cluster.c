@@ -356,8 +356,10 @@ manta_status manta_list_processes(manta_process_info *out, size_t capacity, size
     for (peer *p; (p = id_table_next(&the_node.peers, &cursor, NULL)); n++) {
         if (n >= capacity) continue;
         pthread_mutex_lock(&p->lock);
-        out[n] = (manta_process_info){
-            .process = {p->process}, .is_up = p->state == PEER_UP, .messages_sent = p->sent, .messages_received = load_relaxed(&p->received)};
+        out[n] = (manta_process_info){.process = {p->process},
+            .is_up = p->state == PEER_UP,
+            .messages_sent = p->sent,
+            .messages_received = load_relaxed(&p->received)};
         memcpy(out[n].address, p->address, sizeof out[n].address);
         pthread_mutex_unlock(&p->lock);
     }

@@ -34,8 +34,8 @@ typedef struct job {
     size_t bytes;
     link_frame *frame; /* that data lies in; NULL: behind the job */
     void *owner;       /* JOB_LOCATE_READY, JOB_FEED_DONE, JOB_BLOCKED_DONE: what this job is part of; else the job is freed */
-} job; /* followed by its bytes; no flexible array, which clang does not take inside another struct */
-void job_post(job *j);               /* to the transfer thread */
+} job;                 /* followed by its bytes; no flexible array, which clang does not take inside another struct */
+void job_post(job *j); /* to the transfer thread */
 void job_post_need(uint64_t number); /* no memory: the next sweep sees to it */
 
 void keep_warm(void);    /* before chunks come or go */
