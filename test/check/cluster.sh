@@ -71,6 +71,14 @@ for line in "several processes, 6 members seen by the driver" "6 of 6 see all" "
     grep -q "^$line$" "$tmp/out" || fail "no line \"$line\" in: $(cat "$tmp/out")"
 done
 
+# The control store: values, and a lock that keeps two commands apart.
+"$build/manta" kv put app greeting hello && [ "$("$build/manta" kv get app greeting)" = hello ] || fail "kv put and get"
+printf world | "$build/manta" kv put app input - && [ "$("$build/manta" kv list app | cut -f1 | tr '\n' ' ')" = "greeting input " ] || fail "kv list"
+"$build/manta" kv delete app input && ! "$build/manta" kv get app input 2>/dev/null || fail "kv delete"
+"$build/manta" lock one sh -c "! timeout 20 '$build/manta' lock --timeout-ms 200 one true 2>/dev/null && echo \$MANTA_LOCK_TOKEN" >"$tmp/token" || fail "lock: $(cat "$tmp/token")"
+[ "$(cat "$tmp/token")" -ge 1 ] && "$build/manta" lock one true || fail "a lock is not free again"
+wait_for "(leads)" "$build/manta" status --address "$head"
+
 node=$(sed -n 's/node daemon \([0-9]*\) .*/\1/p' "$tmp/node")
 store=/dev/shm/manta-$(id -u)-$node
 [ -d "$store" ] || fail "the node has no object store $store"
