@@ -11,7 +11,7 @@
  */
 #include "actor/transfer/internal.h"
 
-enum { WINDOW = 16, BATCH = 8, REFUSALS_LIMIT = 32, HERE = 255 };
+enum { WINDOW = 32, BATCH = 16, REFUSALS_LIMIT = 32, HERE = 255 };
 #define PULL_BYTES_DEFAULT (256ull << 20)
 
 typedef enum pull_state { PULL_ASKS, PULL_QUEUED, PULL_JOINS, PULL_ROOM, PULL_RUNS } pull_state;

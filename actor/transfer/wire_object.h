@@ -10,7 +10,7 @@
 
 #include <manta/types.h>
 
-enum { CHUNK_SIZE = 1 << 20, SMALL_BYTES = 64 << 10, INSIDE_LIMIT = 1 << 18, SOURCES_LIMIT = 4 };
+enum { CHUNK_SIZE = 1 << 19, SMALL_BYTES = 64 << 10, INSIDE_LIMIT = 1 << 18, SOURCES_LIMIT = 4 };
 #define SIZE_UNKNOWN UINT64_MAX
 #define TRANSFER_LIMIT (1ull << 46) /* bytes of an object */
 

@@ -22,6 +22,8 @@ MANTA_METHOD(Holder, size, uint64_t)
 MANTA_METHOD(Holder, drop, void) { (void)manta_release(self->ref); }
 MANTA_CLASS(Holder, take, size, drop)
 
+enum { CHUNKS = 3 };
+
 /* ---- the peer ---- */
 
 typedef struct stranger {
@@ -117,7 +119,7 @@ static bool ranges_are_refused(stranger *s, manta_ref ref)
 {
     static const struct {
         uint64_t first, count;
-    } ranges[] = {{3, 1}, {0, 4}, {1ull << 26, 1}};
+    } ranges[] = {{CHUNKS, 1}, {0, CHUNKS + 1}, {1ull << 26, 1}};
     bool ok = true;
     for (int i = 0; i < 3; i++) {
         fetch_payload what = {ref, ranges[i].first, ranges[i].count};
@@ -138,7 +140,7 @@ TEST(refused_requests)
     manta_t *m = start();
     EXPECT(m && come(&s));
     EXPECT_EQ(manta_scope_begin(), MANTA_OK);
-    EXPECT_EQ(manta_create(3000000, &ref, &data), MANTA_OK);
+    EXPECT_EQ(manta_create(CHUNKS * CHUNK_SIZE - 7, &ref, &data), MANTA_OK);
     EXPECT_EQ(manta_seal(ref), MANTA_OK);
     wrong = (manta_ref){{ref.id[0], ref.id[1] + 1}};
     say(&s, (wire_head){.kind = WIRE_HOLD, .call = 1, .status = 1}, &wrong, sizeof wrong);
@@ -234,7 +236,7 @@ static manta_status answer_with(const answer_case *c)
 /* Answers and chunks that do not fit end the link, and who waits for the object is told that it is lost. */
 TEST(broken_answers)
 {
-    enum { BIG = 1500000 };
+    enum { BIG = CHUNK_SIZE + CHUNK_SIZE / 2 };
     static const answer_case cases[] = {
         {{.size = 10, .kind = ANSWER_BYTES}, 9, 0, 0},
         {{.size = 10, .kind = ANSWER_BYTES}, 11, 0, 0},
@@ -244,9 +246,9 @@ TEST(broken_answers)
         {{.size = 1 << 20, .kind = ANSWER_SOURCES, .n_sources = 1}, 16, 0, 0},
         {{.size = 10, .kind = ANSWER_BYTES, .n_inside = UINT32_MAX}, 10, 0, 0},
         {{.size = UINT64_MAX, .kind = ANSWER_SIZE}, 0, 0, 0},
-        {{.size = BIG, .kind = ANSWER_SOURCES, .n_sources = 1}, 16, 2, 1 << 20},
-        {{.size = BIG, .kind = ANSWER_SOURCES, .n_sources = 1}, 16, 0, (1 << 20) - 1},
-        {{.size = BIG, .kind = ANSWER_SOURCES, .n_sources = 1}, 16, 1, 1 << 20},
+        {{.size = BIG, .kind = ANSWER_SOURCES, .n_sources = 1}, 16, 2, CHUNK_SIZE},
+        {{.size = BIG, .kind = ANSWER_SOURCES, .n_sources = 1}, 16, 0, CHUNK_SIZE - 1},
+        {{.size = BIG, .kind = ANSWER_SOURCES, .n_sources = 1}, 16, 1, CHUNK_SIZE},
     };
     manta_t *m = manta_init_with(
         &(manta_config){.size = sizeof(manta_config), .workers = 1, .listen = "ipc:///tmp/manta-test-hostile-answers", .on_report = quiet});
