@@ -33,7 +33,7 @@ typedef struct members {
 } members;
 
 MANTA_ACTOR(MantaMembers, members *m;)
-static MantaMembers_ref the_members;
+static _Atomic uint64_t members_id; /* of the actor; 0: none */
 static const membership_options *starting;
 static manta_actor starting_raylet;
 
@@ -46,6 +46,7 @@ MANTA_METHOD_DECLARE(MantaMembers, pulse, void)
 MANTA_METHOD_DECLARE(MantaMembers, watch, void, (manta_actor, of_process))
 
 static MantaMembers_ref me(void) { return MantaMembers_ref_of(manta_self()); }
+static MantaMembers_ref the_members(void) { return MantaMembers_ref_of((manta_actor){load_seq(&members_id)}); }
 
 static other *find_other(members *m, uint64_t id)
 {
@@ -127,7 +128,7 @@ static void tell_change(void *context, const gcs_event *e)
     if (!e || e->is_gone) return;
     manta_reader_init(&r, e->value.data, e->value.size);
     gcs_read_node_row(&r, &row);
-    if (!r.status) (void)MantaMembers_changed_send(the_members, row.id, row.epoch, row.state, row.address, row.reason);
+    if (!r.status) (void)MantaMembers_changed_send(the_members(), row.id, row.epoch, row.state, row.address, row.reason);
 }
 
 /* Not reached: tells the leader, and tries again. */
@@ -260,25 +261,24 @@ manta_status membership_start(const membership_options *o, manta_actor raylet)
     if (status) return status;
     starting = o;
     starting_raylet = raylet;
-    the_members = MantaMembers_spawn();
-    if (!the_members.actor.id) return manta_last_error()->status;
+    store_seq(&members_id, MantaMembers_spawn().actor.id);
+    if (!load_seq(&members_id)) return manta_last_error()->status;
     status = gcs_watch_start(GCS_TABLE_NODE, NULL, 0, tell_change, NULL, (manta_actor){0});
-    if (!status) status = MantaMembers_pulse_send(the_members);
+    if (!status) status = MantaMembers_pulse_send(the_members());
     return status;
 }
 
 void membership_watch(manta_actor of_process)
 {
-    if (the_members.actor.id) (void)MantaMembers_watch_send(the_members, of_process);
+    if (load_seq(&members_id)) (void)MantaMembers_watch_send(the_members(), of_process);
 }
 
 void membership_leave(void)
 {
     manta_writer w;
     gcs_reply reply;
-    if (!the_members.actor.id) return;
+    if (!atomic_exchange_explicit(&members_id, 0, memory_order_seq_cst)) return;
     manta_writer_init_growing(&w);
     gcs_write_node_dead(&w, NULL, &(gcs_node_dead){the_node.process, 1, manta_str_of("stopped")});
     (void)control_call("leaving the cluster", false, &w, LEAVE_MS, &reply);
-    the_members = (MantaMembers_ref){{0}};
 }
