@@ -350,9 +350,9 @@ static void take_hello(links *l, uint32_t route, zmq_msg_t *m, const frame_head 
         refuse(l, route, why.status, why.text);
         return;
     }
+    if (is_new) up(s, NULL); /* first: who has heard the welcome may tell others, who then look for it here. What is sent meanwhile waits */
     welcome(l, s);
     session_resume(s, head->expected);
-    if (is_new) up(s, NULL);
 }
 
 /* ---- frames of a peer that is up ---- */
