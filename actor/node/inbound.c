@@ -395,7 +395,7 @@ static const char *take_yield(const arrival *a)
     unpacked u;
     manta_error *error = NULL;
     void *value = unpack(&u, layout, f->method, a->data, a->bytes, &error);
-    bool ok = value && stream_arrived(a->w, f, value, layout->extra ? layout->extra(value) : 0);
+    bool ok = value && stream_arrived(a->w, f, a->head->call, value, layout->extra ? layout->extra(value) : 0);
     base_free(u.large);
     error_free(error);
     return ok ? NULL : "a value that a generator may not send";

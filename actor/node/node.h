@@ -27,10 +27,10 @@ manta_status node_post(worker *w, uint64_t to, message *m, bool may_wait);
 manta_status node_stop_actor(worker *w, uint64_t to, bool kill);
 bool node_is_alive(uint64_t id); /* as far as is known here */
 void node_cancel(worker *w, future *f, uint64_t target);
-void node_leased(worker *w, uint64_t process, message *m); /* the same for a task of a lease; does not wait */
-void node_credit(const future *task, uint32_t n);          /* the reader of that generator has taken n values */
-void node_recall(worker *w, uint64_t process);             /* leased tasks that it has not begun come back, see owner_returned */
-void node_task(worker *w, uint64_t process, message *m);   /* runs a task there; takes m, whose reply is completed in any case */
+void node_leased(worker *w, uint64_t process, message *m);       /* the same for a task of a lease; does not wait */
+void node_credit(const future *task, uint64_t call, uint32_t n); /* the reader of that generator has taken n values */
+void node_recall(worker *w, uint64_t process);                   /* leased tasks that it has not begun come back, see owner_returned */
+void node_task(worker *w, uint64_t process, message *m);         /* runs a task there; takes m, whose reply is completed in any case */
 future *node_call_named(worker *w, uint64_t to, const char *name, manta_bytes payload); /* NULL: error_set says why */
 /* Waits. lease: what the actor holds; 0: nothing. */
 manta_actor node_spawn(uint64_t process, const manta_options *o, manta_class *cls, const void *arguments, uint64_t lease);
@@ -42,7 +42,8 @@ struct peer;
 /* Generators between processes (actor/runtime/stream_remote.c). */
 uint32_t stream_room(future *task);        /* of the reader; 0: it is no generator's future */
 struct stream *stream_local(future *task); /* the generator is to run in this process after all; NULL: it is none */
-bool stream_arrived(worker *w, future *task, const void *value, size_t extra_bytes); /* false: more than was asked for, or no generator */
+bool stream_arrived(
+    worker *w, future *task, uint64_t call, const void *value, size_t extra_bytes); /* false: more than was asked for, or no generator */
 struct stream *stream_outgoing(const manta_method *method, struct peer *p, uint64_t call, uint32_t limit);
 void stream_credit(worker *w, struct stream *s, uint32_t n);
 

@@ -295,11 +295,10 @@ void node_recall(worker *w, uint64_t process)
     if (p) (void)peer_send(p, &h, NULL, 0, false);
 }
 
-void node_credit(const future *task, uint32_t n)
+void node_credit(const future *task, uint64_t call, uint32_t n)
 {
     proxy to;
-    wire_head h = {.kind = WIRE_CREDIT, .to = n};
-    memcpy(&h.call, task->bytes, sizeof h.call);
+    wire_head h = {.kind = WIRE_CREDIT, .call = call, .to = n};
     if (proxy_get(load_relaxed(&((future *)(uintptr_t)task)->target), &to)) (void)peer_send(to.peer, &h, NULL, 0, false);
 }
 

@@ -76,7 +76,7 @@ void orders_send(worker *w, orders *o)
     o->n = 0;
 }
 
-static bool order(orders *o, int kind, demand *d, manta_actor to, uint64_t id, uint64_t process)
+static bool order(orders *o, order_kind kind, demand *d, manta_actor to, uint64_t id, uint64_t process)
 {
     if (o->n == sizeof o->items / sizeof *o->items) return false;
     o->items[o->n].kind = kind;

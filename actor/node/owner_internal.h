@@ -14,10 +14,11 @@ demand *demand_of_index(uint64_t index);
 demand *demand_of_id(uint64_t lease);      /* the first bits of a lease's id say whose it is; NULL: nobody's */
 extern id_table owner_held, owner_pending; /* by id */
 
+typedef enum order_kind { ORDER_REQUEST, ORDER_RELEASE, ORDER_KILL, ORDER_RECALL } order_kind;
 /* What is to be sent when the lock has been given up. */
 typedef struct orders {
     struct {
-        enum { ORDER_REQUEST, ORDER_RELEASE, ORDER_KILL, ORDER_RECALL } kind;
+        order_kind kind;
         demand *demand;
         manta_actor to;
         uint64_t id, process;

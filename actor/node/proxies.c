@@ -64,7 +64,8 @@ static peer *peer_recycle(void)
             id_table_fini(&p->introduced);
             p->address[0] = p->reason[0] = 0;
             p->has_hello = p->shares_store = false;
-            p->sent = p->received = p->next_borrow = 0;
+            p->sent = p->next_borrow = 0;
+            store_relaxed(&p->received, 0);
         }
         pthread_mutex_unlock(&p->lock);
         if (ok) return id_table_remove(&the_node.peers, p->process);

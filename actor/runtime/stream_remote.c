@@ -50,12 +50,13 @@ struct stream *stream_local(future *task)
     return s;
 }
 
-bool stream_arrived(worker *w, future *task, const void *value, size_t extra_bytes)
+bool stream_arrived(worker *w, future *task, uint64_t call, const void *value, size_t extra_bytes)
 {
     stream *s = stream_of_task(task);
     item *i = s ? stream_item(s->method, value, s->method->result.size, extra_bytes) : NULL;
     if (!i) return s != NULL;
     pthread_mutex_lock(&s->lock);
+    s->call = call;
     bool ok = s->queued + s->taken <= s->limit, take = ok && !s->dropped;
     if (take) stream_append(w, s, i);
     pthread_mutex_unlock(&s->lock);
@@ -67,7 +68,7 @@ void stream_give_credit(stream *s)
 {
     uint32_t n = s->taken;
     s->taken = 0;
-    if (!s->ended && s->task) node_credit(s->task, n);
+    if (!s->ended && s->task) node_credit(s->task, s->call, n);
 }
 
 /* ---- the generator's end ---- */
