@@ -112,7 +112,7 @@ MANTA_METHOD_DEFINE(MantaRaylet, ask, manta_bytes, (MantaQuestion, asked))
     const manta_options *o = MANTA_OPTIONS(.timeout_ms = 2 * ANSWER_MS);
     manta_bytes out = {NULL, 0};
     manta_writer w;
-    uint32_t n = asked.is_of_cluster && !is(asked.kind, "nodes") ? raylet_others(self->r, others) : 0;
+    uint32_t n = asked.is_of_cluster && !is(asked.kind, "nodes") && !is(asked.kind, "jobs") ? raylet_others(self->r, others) : 0;
     asked.is_of_cluster = false;
     manta_writer_init_growing(&w);
     for (uint32_t i = 0; i < n; i++) {

@@ -6,7 +6,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "actor/node/named.h"
 #include "actor/node/node.h"
+#include "actor/node/raylet.h"
 
 enum { SPACE_LIMIT = NAME_LIMIT, STARTING_MS = 20 };
 
@@ -21,7 +23,7 @@ static pthread_mutex_t names_lock = PTHREAD_MUTEX_INITIALIZER;
 /* Ids of processes are not 0 in the store; a system alone has none. */
 static uint64_t own_process(void) { return the_node.process ? the_node.process : 1; }
 
-static void end_name(uint64_t uid, const char *why)
+void name_end(uint64_t uid, const char *why)
 {
     manta_writer w;
     gcs_reply reply;
@@ -40,7 +42,7 @@ MANTA_METHOD_DEFINE(MantaNames, on_down, void, (manta_actor, who), (int32_t, sta
         if (self->items[i].actor != who.id) continue;
         uint64_t uid = self->items[i].uid;
         self->items[i--] = self->items[--self->count];
-        end_name(uid, text);
+        name_end(uid, text);
     }
 }
 
@@ -73,14 +75,29 @@ static MantaNames_ref names_keeper(void)
     return k;
 }
 
+uint32_t name_keepers(void)
+{
+    pthread_mutex_lock(&names_lock);
+    bool is_there = manta_is_alive(keeper.actor);
+    pthread_mutex_unlock(&names_lock);
+    return is_there;
+}
+
 static manta_status place(uint64_t uid, manta_actor who)
 {
     manta_writer w;
     gcs_reply reply;
     const char *address = manta_listen_address(0);
     manta_writer_init_growing(&w);
-    gcs_write_actor_placed(&w, NULL, &(gcs_actor_placed){uid, 1, 0, own_process(), who.id, manta_str_of(address ? address : "")});
-    return control_call("manta_register_in_cluster", false, &w, GCS_TIMEOUT_MS, &reply);
+    gcs_actor_placed row = {uid, 1, manta_process_of(job_raylet).id, own_process(), who.id, manta_str_of(address ? address : "")};
+    gcs_write_actor_placed(&w, NULL, &row);
+    return control_call("a named actor", false, &w, GCS_TIMEOUT_MS, &reply);
+}
+
+manta_status name_adopt(uint64_t uid, manta_actor who)
+{
+    manta_status status = place(uid, who);
+    return status ? status : manta_join(MantaNames_keep(names_keeper(), who, uid));
 }
 
 static const char *class_of(manta_actor who)
@@ -108,8 +125,8 @@ manta_status manta_register_in_cluster(const char *name_space, const char *name,
     manta_writer_init_growing(&w);
     gcs_write_actor_register(&w, NULL, &row);
     if ((status = control_call("manta_register_in_cluster", false, &w, GCS_TIMEOUT_MS, &reply))) return status;
-    if (!(status = place(uid, who))) status = manta_join(MantaNames_keep(names_keeper(), who, uid));
-    if (status) end_name(uid, "could not be placed");
+    status = name_adopt(uid, who);
+    if (status) name_end(uid, "could not be placed");
     return status;
 }
 

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "actor/node/named.h"
 #include "actor/node/owner.h"
 #include "actor/node/owner_internal.h"
 
@@ -65,6 +66,7 @@ static bool read_demand(const manta_options *o, const char *what, bool is_actor,
         d->node = o->node.id;
         d->group = o->placement_group.id;
         d->bundle = o->bundle - 1;
+        d->is_detached = is_actor && options_lifetime(o) == MANTA_LIFETIME_DETACHED;
     }
     resources_format(&d->need, d->need_text, sizeof d->need_text);
     d->is_short = resources_get(&d->need, "cpus") && d->need.n == 1 && d->strategy != MANTA_WHERE_SPREAD;
@@ -73,8 +75,8 @@ static bool read_demand(const manta_options *o, const char *what, bool is_actor,
 
 static bool is_same(const demand *a, const demand *b)
 {
-    return a->is_actor == b->is_actor && a->strategy == b->strategy && a->node == b->node && a->group == b->group &&
-           a->bundle == b->bundle && strcmp(a->labels, b->labels) == 0 && resources_equal(&a->need, &b->need);
+    return a->is_actor == b->is_actor && a->is_detached == b->is_detached && a->strategy == b->strategy && a->node == b->node &&
+           a->group == b->group && a->bundle == b->bundle && strcmp(a->labels, b->labels) == 0 && resources_equal(&a->need, &b->need);
 }
 
 static demand *find_or_add(const demand *wanted, const char *what)
@@ -98,7 +100,8 @@ static demand *find_or_add(const demand *wanted, const char *what)
 static bool is_usual(const manta_options *o)
 {
     if (!o || (o->size && o->size <= offsetof(manta_options, cpus))) return true;
-    return o->cpus == 0 && o->gpus == 0 && !o->memory_bytes && !o->resources && !o->labels && !o->where && !o->placement_group.id;
+    return o->cpus == 0 && o->gpus == 0 && !o->memory_bytes && !o->resources && !o->labels && !o->where && !o->placement_group.id &&
+           !options_lifetime(o);
 }
 
 demand *demand_of(const manta_options *o, const char *what, bool is_actor)

@@ -29,7 +29,7 @@ static resources *room_of(lessor *l, bundle_entry *of) { return of ? &of->availa
 
 static bool is_shared(const lease_request *r)
 {
-    return !resources_get(&r->need, "gpus") && (r->is_actor || !resources_get(&r->need, "cpus"));
+    return !r->is_detached && !resources_get(&r->need, "gpus") && (r->is_actor || !resources_get(&r->need, "cpus"));
 }
 
 /* Whole gpus, or one that has the part left. */
@@ -147,7 +147,7 @@ void grant_end(lessor *l, lease_entry *x)
         w->cpus = 0;
         w->pool = NULL;
         w->idle_since_ns = pool_now_ns();
-        if (w->has_gpus) worker_end(l, w);
+        if (w->has_gpus || w->is_detached) worker_end(l, w);
     }
     w->lent = w->blocked && w->leases;
     queue_use(&l->queue, r->job, &r->need, true);

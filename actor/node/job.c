@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "actor/node/jobs_store.h"
 #include "actor/node/owner.h"
 #include "actor/node/program.h"
 #include "scheduler/os/os_file.h"
@@ -70,11 +71,14 @@ static manta_status find_daemon(const char *address)
 {
     manta_process daemon;
     manta_status status = manta_connect(address, CLUSTER_TIMEOUT_MS, &daemon);
+    manta_actor gcs;
     if (!status) status = manta_lookup_in(daemon, "manta.raylet", &job_raylet);
+    if (!status) status = manta_lookup_in(daemon, "manta.gcs", &gcs);
+    if (!status) gcs_know(gcs);
     return status ? status : manta_lookup_in(daemon, "manta.leases", &job_leases);
 }
 
-static manta_status become_driver(const char *address)
+static manta_status become_driver(const char *address, const char *space)
 {
     static char name[NAME_LIMIT + 1];
     snprintf(name, sizeof name, "%s", program_name());
@@ -84,7 +88,8 @@ static manta_status become_driver(const char *address)
     if (status) return status;
     the_job.driver = MantaDriver_spawn().actor;
     if (!the_job.driver.id || !owner_start()) return manta_last_error()->status;
-    return manta_join(MantaRaylet_start_job(MantaRaylet_ref_of(job_raylet), the_job));
+    status = manta_join(MantaRaylet_start_job(MantaRaylet_ref_of(job_raylet), the_job));
+    return status ? status : job_record(space);
 }
 
 /* ---- the nodes ---- */
@@ -152,12 +157,13 @@ manta_status job_start(const manta_config *c)
     char address[MANTA_ADDRESS_BYTES];
     unsigned long long job = 0;
     if (given && sscanf(given, "%255s %llx", address, &job) == 2) serve(address, job);
-    return c->cluster && *c->cluster ? become_driver(c->cluster) : MANTA_OK;
+    return c->cluster && *c->cluster ? become_driver(c->cluster, c->name_space) : MANTA_OK;
 }
 
 void job_stop(void)
 {
     owner_stop(worker_self());
+    job_forget();
     the_job = (MantaJob){.id = 0};
     job_leases.id = job_raylet.id = 0;
 }

@@ -62,7 +62,7 @@ static void forward(lessor *l, lease_request *r, uint32_t to)
     resources_take(&n->place.available, &r->need);
     if (job) {
         MantaRequest what = {r->id, r->owner, job->info, manta_str_of(need), manta_str_of(r->labels), (int32_t)r->strategy, r->node,
-            r->priority, r->group, r->bundle, r->hops + 1, r->is_actor, r->bytes_node, r->bytes};
+            r->priority, r->group, r->bundle, r->hops + 1, r->is_actor, r->bytes_node, r->bytes, r->is_detached};
         (void)MantaLeases_request_send(MantaLeases_ref_of(n->leases), what);
     }
     base_free(r);
@@ -206,6 +206,7 @@ static lease_request *request_new(const MantaRequest *what)
         .strategy = (place_strategy)what->strategy,
         .hops = what->hops,
         .is_actor = what->is_actor,
+        .is_detached = what->is_detached,
         .owner = what->owner,
         .bytes_node = what->bytes_node,
         .bytes = what->bytes};
@@ -366,6 +367,16 @@ MANTA_METHOD_DEFINE(MantaLeases, tick, void)
 
 /* ---- jobs and their workers ---- */
 
+/* It is a detached actor's, and that actor is there. */
+static bool outlives_job(lessor *l, const worker_view *w)
+{
+    size_t cursor = 0;
+    if (!w->is_detached) return false;
+    for (lease_entry *x; (x = id_table_next(&l->leases, &cursor, NULL));)
+        if (x->worker == w && x->held_by_actor) return true;
+    return false;
+}
+
 static void job_over(lessor *l, uint64_t id)
 {
     for (lease_request *r = l->queue.first, *next; r; r = next) {
@@ -373,7 +384,7 @@ static void job_over(lessor *l, uint64_t id)
         if (r->job == id) base_free(queue_remove(&l->queue, r));
     }
     for (uint32_t i = 0; i < l->n_workers; i++)
-        if (l->workers[i]->job == id) worker_end(l, l->workers[i]);
+        if (l->workers[i]->job == id && !outlives_job(l, l->workers[i])) worker_end(l, l->workers[i]);
     for (uint32_t i = 0; i < l->n_jobs; i++) {
         if (l->jobs[i]->info.id != id) continue;
         base_free(l->jobs[i]);
@@ -411,7 +422,7 @@ MANTA_METHOD_DEFINE(MantaLeases, ready, void, (uint64_t, job), (manta_actor, pro
     w->process = process;
     w->owner = owner;
     w->is_ready = true;
-    membership_watch(process);
+    membership_watch(process, &(membership_process){"worker", pid, 0});
     j->failures = 0;
     size_t cursor = 0;
     for (lease_entry *x; (x = id_table_next(&l->leases, &cursor, NULL));)
@@ -438,6 +449,7 @@ MANTA_METHOD_DEFINE(MantaLeases, ended, void, (uint32_t, pid), (manta_str, how))
     job_view *j = w ? job_of(l, w->job) : NULL;
     if (!w) return;
     if (j && !w->ending) (void)MantaDriver_worker_gone_send(MantaDriver_ref_of(j->info.driver), pid, how);
+    else if (!w->ending) runtime_report("the worker %u of a detached actor %.*s", pid, (int)how.size, how.data);
     if (j && !w->is_ready) {
         j->failures++;
         snprintf(j->last_words, sizeof j->last_words, "no worker came up: worker %u %.*s", pid, (int)how.size, how.data);
@@ -457,6 +469,8 @@ MANTA_METHOD_DEFINE(MantaLeases, said, void, (uint32_t, pid), (bool, is_error), 
     worker_view *w = worker_of_pid(self->l, pid);
     job_view *j = w ? job_of(self->l, w->job) : NULL;
     if (j) (void)MantaDriver_output_send(MantaDriver_ref_of(j->info.driver), pid, is_error, text);
+    else if (w && w->is_detached)
+        fprintf(stderr, "(worker %u) %.*s%s", pid, (int)text.size, text.data, text.data[text.size - 1] == '\n' ? "" : "\n");
 }
 
 /* ---- the actor ---- */

@@ -24,7 +24,7 @@ enum {
 
 MANTA_STRUCT(MantaRequest, (uint64_t, id), (manta_actor, owner), (MantaJob, job), (manta_str, need), (manta_str, labels),
     (int32_t, strategy), (uint64_t, node), (int32_t, priority), (uint64_t, group), (int32_t, bundle), (uint32_t, hops), (bool, is_actor),
-    (uint64_t, bytes_node), (uint64_t, bytes))
+    (uint64_t, bytes_node), (uint64_t, bytes), (bool, is_detached))
 MANTA_STRUCT(MantaGrant, (uint64_t, id), (manta_actor, process), (manta_actor, leases), (uint32_t, pid), (uint64_t, node), (uint32_t, cpus))
 
 MANTA_ACTOR(MantaLeases, struct lessor *l;)
@@ -85,6 +85,7 @@ typedef struct worker_view {
     bool is_ready, is_host; /* host: many leases share it */
     bool blocked, lent;     /* all its tasks wait; and nobody has been let in for that */
     bool ending, has_gpus;
+    bool is_detached;   /* of one actor, which outlives the job */
     bundle_entry *pool; /* what `cpus` are of; NULL: the node */
     int64_t cpus;       /* held until its last lease has gone */
     uint32_t leases;

@@ -8,6 +8,7 @@
 
 #include "actor/node/control.h"
 #include "actor/node/gcs_watch.h"
+#include "actor/node/jobs_store.h"
 #include "actor/node/node.h"
 #include "actor/node/raylet.h"
 
@@ -26,7 +27,7 @@ typedef struct members {
     other others[OTHERS];
     uint32_t n_others, n_processes;
     struct {
-        uint64_t actor, process;
+        uint64_t actor, process, job;
     } processes[PROCESSES];
     uint64_t fence_ns, reached_ns;
     bool is_fenced;
@@ -43,7 +44,7 @@ MANTA_METHOD_DECLARE(
 MANTA_METHOD_DECLARE(MantaMembers, on_down, void, (manta_actor, who), (int32_t, status), (manta_str, why))
 MANTA_METHOD_DECLARE(MantaMembers, reach, void, (uint64_t, id))
 MANTA_METHOD_DECLARE(MantaMembers, pulse, void)
-MANTA_METHOD_DECLARE(MantaMembers, watch, void, (manta_actor, of_process))
+MANTA_METHOD_DECLARE(MantaMembers, watch, void, (manta_actor, of_process), (manta_str, role), (uint32_t, pid), (uint64_t, job))
 
 static MantaMembers_ref me(void) { return MantaMembers_ref_of(manta_self()); }
 static MantaMembers_ref the_members(void) { return MantaMembers_ref_of((manta_actor){load_seq(&members_id)}); }
@@ -149,19 +150,37 @@ static void process_ended(uint64_t process, manta_str why)
     (void)control_call("the end of a process", false, &w, GCS_TIMEOUT_MS, &reply);
 }
 
-MANTA_METHOD_DEFINE(MantaMembers, watch, void, (manta_actor, of_process))
+static void process_started(uint64_t process, manta_str role, uint32_t pid)
+{
+    manta_writer w;
+    gcs_reply reply;
+    char address[MANTA_ADDRESS_BYTES] = "";
+    peer *p = peer_get(process, false);
+    if (p) {
+        pthread_mutex_lock(&p->lock);
+        snprintf(address, sizeof address, "%s", p->address);
+        pthread_mutex_unlock(&p->lock);
+    }
+    manta_writer_init_growing(&w);
+    gcs_write_process_start(&w, NULL, &(gcs_process_start){process, the_node.process, manta_str_of(address), pid, role});
+    (void)control_call("the start of a process", false, &w, GCS_TIMEOUT_MS, &reply);
+}
+
+MANTA_METHOD_DEFINE(MantaMembers, watch, void, (manta_actor, of_process), (manta_str, role), (uint32_t, pid), (uint64_t, job))
 {
     members *m = self->m;
+    uint64_t process = manta_process_of(of_process).id;
     if (m->n_processes == PROCESSES) return;
     m->processes[m->n_processes].actor = of_process.id;
-    m->processes[m->n_processes++].process = manta_process_of(of_process).id;
+    m->processes[m->n_processes].job = job;
+    m->processes[m->n_processes++].process = process;
     (void)manta_monitor(of_process, MantaMembers_on_down, NULL);
+    if (role.size) process_started(process, role, pid);
 }
 
 MANTA_METHOD_DEFINE(MantaMembers, on_down, void, (manta_actor, who), (int32_t, status), (manta_str, why))
 {
     members *m = self->m;
-    (void)status;
     for (uint32_t i = 0; i < m->n_others; i++) {
         if (m->others[i].raylet.id != who.id) continue;
         m->others[i].raylet.id = 0; /* its link was silent for long enough */
@@ -170,8 +189,9 @@ MANTA_METHOD_DEFINE(MantaMembers, on_down, void, (manta_actor, who), (int32_t, s
     }
     for (uint32_t i = 0; i < m->n_processes; i++) {
         if (m->processes[i].actor != who.id) continue;
-        uint64_t process = m->processes[i].process;
+        uint64_t process = m->processes[i].process, job = m->processes[i].job;
         m->processes[i--] = m->processes[--m->n_processes];
+        if (job && status == MANTA_OK) job_succeeded(job);
         process_ended(process, why);
     }
 }
@@ -268,9 +288,10 @@ manta_status membership_start(const membership_options *o, manta_actor raylet)
     return status;
 }
 
-void membership_watch(manta_actor of_process)
+void membership_watch(manta_actor of_process, const membership_process *what)
 {
-    if (load_seq(&members_id)) (void)MantaMembers_watch_send(the_members(), of_process);
+    if (load_seq(&members_id))
+        (void)MantaMembers_watch_send(the_members(), of_process, manta_str_of(what->role), what->pid, what->job);
 }
 
 void membership_leave(void)

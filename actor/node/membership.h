@@ -19,8 +19,13 @@ typedef struct membership_options {
 
 /* In a system that listens, when its raylet is registered. Waits until the node is in the table. error_set says why not. */
 manta_status membership_start(const membership_options *o, manta_actor raylet);
-/* The process that this actor lives in is one of this node's: its end is told to the control store. */
-void membership_watch(manta_actor of_process);
+typedef struct membership_process {
+    const char *role; /* "worker"; "": it tells of its start itself */
+    uint32_t pid;
+    uint64_t job; /* that it drives, and that succeeds when the actor ends normally; 0: none */
+} membership_process;
+/* The process that this actor lives in is one of this node's: its start and end are told to the control store. */
+void membership_watch(manta_actor of_process, const membership_process *what);
 void membership_leave(void); /* in an orderly stop: the node is dead in the table; waits a moment at most */
 
 #endif

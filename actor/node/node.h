@@ -33,7 +33,8 @@ void node_recall(worker *w, uint64_t process);                   /* leased tasks
 void node_task(worker *w, uint64_t process, message *m);         /* runs a task there; takes m, whose reply is completed in any case */
 future *node_call_named(worker *w, uint64_t to, const char *name, manta_bytes payload); /* NULL: error_set says why */
 /* Waits. lease: what the actor holds; 0: nothing. */
-manta_actor node_spawn(uint64_t process, const manta_options *o, manta_class *cls, const void *arguments, uint64_t lease);
+/* lease: that it is to hold; uid: its row in the control store; 0: none. */
+manta_actor node_spawn(uint64_t process, const manta_options *o, manta_class *cls, const void *arguments, uint64_t lease, uint64_t uid);
 manta_status node_start(const manta_config *config); /* error_set says why not */
 void node_free(void);                                /* after the pool has stopped */
 void node_stop(void);                                /* after the last actor, before the pool stops */

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "actor/node/named.h"
 #include "actor/node/owner_internal.h"
 
 pthread_mutex_t owner_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -49,7 +50,8 @@ static void send_request(worker *w, const demand *d, manta_actor to, uint64_t id
                                       .bundle = d->bundle,
                                       .bytes_node = bytes_node,
                                       .bytes = bytes,
-                                      .is_actor = d->is_actor}};
+                                      .is_actor = d->is_actor,
+                                      .is_detached = d->is_detached}};
     post(w, to, &MantaLeases_request_method, &a, MantaLeases_request_args_extra(&a));
 }
 
@@ -472,7 +474,7 @@ void owner_peer_down(worker *w, uint64_t process)
 /* ---- actors ---- */
 
 /* Of a demand that needs nothing: actors share hosts, as many as the cluster has cpus, and as there are actors. */
-static bool is_shared(const demand *d) { return !d->need.n && !d->group; }
+static bool is_shared(const demand *d) { return !d->need.n && !d->group && !d->is_detached; }
 
 static held *pick_host(demand *d)
 {
@@ -558,7 +560,8 @@ bool owner_is_idle(void)
     pthread_mutex_lock(&owner_lock);
     bool busy = owner_held.count || owner_pending.count;
     pthread_mutex_unlock(&owner_lock);
-    return !busy && !gate_alive() && manta_read_stats(&s) == MANTA_OK && s.actors_alive <= OWN_ACTORS && !objects_were_made();
+    return !busy && !gate_alive() && manta_read_stats(&s) == MANTA_OK && s.actors_alive <= OWN_ACTORS + name_keepers() &&
+           !objects_were_made();
 }
 
 void owner_stop(worker *w)

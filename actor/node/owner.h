@@ -43,6 +43,7 @@ typedef struct demand { /* made once, kept until the end */
     manta_where strategy;
     uint64_t node, group;
     int32_t bundle;
+    bool is_detached;
     bool is_actor, is_short; /* several tasks may be sent to a worker: they need cpus alone */
     struct {
         message *first, *last;

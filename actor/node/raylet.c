@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "actor/node/groups.h"
+#include "actor/node/jobs_store.h"
 #include "actor/node/leases.h"
 #include "actor/node/membership.h"
 #include "actor/node/node.h"
@@ -204,7 +205,7 @@ static manta_status add_job(struct raylet *r, const MantaJob *job, const char *p
     *j = (job_entry){.id = job->id, .driver = job->driver};
     copy_text(j->name, sizeof j->name, job->name);
     (void)manta_monitor(job->driver, MantaRaylet_on_down, NULL);
-    membership_watch(job->driver);
+    membership_watch(job->driver, &(membership_process){"", 0, job->id});
     return manta_join(MantaLeases_job(MantaLeases_ref_of(r->leases), *job, manta_str_of(path)));
 }
 
@@ -213,6 +214,10 @@ MANTA_METHOD_DEFINE(MantaRaylet, begin_job, void, (MantaJob, job))
     struct raylet *r = self->r;
     char path[PROGRAM_PATH];
     if (find_job(r, job.id)) return;
+    if (!job.driver.id) { /* asked for by a worker of a job that this node knows, or knew */
+        manta_fail(MANTA_EDEAD, "%s: the job is over", r->nodes[0].address);
+        return;
+    }
     manta_status status = program_get(&r->programs, &job, path);
     if (!status && !find_job(r, job.id)) status = add_job(r, &job, path);
     if (status) manta_fail(status, "%s: %s", r->nodes[0].address, manta_last_error()->message);
@@ -229,15 +234,17 @@ MANTA_METHOD_DEFINE(MantaRaylet, placements, manta_actor)
 
 MANTA_METHOD_DEFINE(MantaRaylet, status, manta_str)
 {
-    manta_str leases = manta_await(MantaLeases_describe(MantaLeases_ref_of(self->r->leases), false)), groups = {NULL, 0};
+    manta_str parts[3] = {manta_await(MantaLeases_describe(MantaLeases_ref_of(self->r->leases), false)), jobs_describe(), {NULL, 0}};
     manta_actor placements;
     if (manta_get(MantaRaylet_placements(MantaRaylet_ref_of(manta_self())), &placements) == MANTA_OK)
-        (void)placements_describe(placements, &groups);
-    char *text = manta_alloc(leases.size + groups.size + 1);
-    if (!text) return leases;
-    memcpy(text, leases.data, leases.size);
-    if (groups.size) memcpy(text + leases.size, groups.data, groups.size);
-    return (manta_str){text, leases.size + groups.size};
+        (void)placements_describe(placements, &parts[2]);
+    char *text = manta_alloc(parts[0].size + parts[1].size + parts[2].size + 1);
+    size_t n = 0;
+    for (int i = 0; text && i < 3; i++) {
+        if (parts[i].size) memcpy(text + n, parts[i].data, parts[i].size);
+        n += parts[i].size;
+    }
+    return text ? (manta_str){text, n} : parts[0];
 }
 
 /* ---- what it knows, for ask.c ---- */
@@ -277,8 +284,8 @@ const char *raylet_address(const struct raylet *r) { return r->nodes[0].address;
 
 bool raylet_rows(const struct raylet *r, const char *kind, report *out)
 {
-    bool is_jobs = strcmp(kind, "jobs") == 0, is_nodes = strcmp(kind, "nodes") == 0;
-    for (uint32_t i = 0; is_nodes && i < r->n_nodes; i++) {
+    if (strcmp(kind, "jobs") == 0) return jobs_rows(out);
+    for (uint32_t i = 0; i < r->n_nodes; i++) {
         report_text(out, "address", r->nodes[i].address);
         report_text(out, "host", r->nodes[i].host);
         report_text(out, "resources", r->nodes[i].total);
@@ -286,15 +293,7 @@ bool raylet_rows(const struct raylet *r, const char *kind, report *out)
         report_number(out, "pid", r->nodes[i].pid);
         report_row_end(out);
     }
-    for (uint32_t i = 0; is_jobs && i < r->n_jobs; i++) {
-        char id[20];
-        snprintf(id, sizeof id, "%016llx", (unsigned long long)r->jobs[i].id);
-        report_text(out, "id", id);
-        report_text(out, "program", r->jobs[i].name);
-        report_number(out, "nodes", 1);
-        report_row_end(out);
-    }
-    return is_jobs || is_nodes;
+    return true;
 }
 
 static void forget(void *self) { base_free(((MantaRaylet *)self)->r); }

@@ -62,7 +62,8 @@ struct report;
 uint32_t raylet_others(const struct raylet *r, manta_actor out[NODES_LIMIT]);
 uint32_t raylet_processes(const struct raylet *r, raylet_process *out, uint32_t room); /* room: at least 1 */
 const char *raylet_address(const struct raylet *r);
-bool raylet_rows(const struct raylet *r, const char *kind, struct report *out); /* nodes, jobs; false: another kind */
+bool raylet_rows(
+    const struct raylet *r, const char *kind, struct report *out); /* nodes, jobs (which waits); false: error_set says why not */
 
 /* ---- children.c: worker processes of a daemon ---- */
 manta_status children_start(manta_actor leases); /* a thread that reads what they say and waits for their ends, and tells that actor */

@@ -4,12 +4,15 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "actor/node/named.h"
 #include "actor/node/owner.h"
 #include "actor/node/report.h"
 #include "actor/node/service.h"
+#include "actor/runtime/names.h"
 
 MANTA_STRUCT(MantaSpawn, (manta_str, class_name), (manta_bytes, arguments), (manta_str, name), (uint32_t, mailbox_limit),
-    (int32_t, overflow), (uint32_t, concurrency), (int32_t, on_failure), (bool, trap_exit), (uint64_t, lease))
+    (int32_t, overflow), (uint32_t, concurrency), (int32_t, on_failure), (bool, trap_exit), (uint64_t, lease), (uint64_t, uid),
+    (bool, get_if_exists))
 
 static const char *text_of(manta_str s, char *out, size_t room)
 {
@@ -22,7 +25,7 @@ MANTA_METHOD(MantaNode, lookup, manta_actor, (manta_str, name))
     (void)self;
     char text[NAME_LIMIT + 2];
     manta_actor found = {0};
-    manta_status status = manta_lookup(text_of(name, text, sizeof text), &found);
+    manta_status status = names_get(text_of(name, text, sizeof text), &found);
     if (status) manta_fail(status, "%s", manta_last_error()->message);
     return found;
 }
@@ -42,13 +45,16 @@ MANTA_METHOD(MantaNode, on_down, void, (manta_actor, who), (int32_t, status), (m
     if (lease) (void)MantaLeases_release_send(MantaLeases_ref_of(job_leases), lease, false);
 }
 
-static void hold_lease(manta_actor a, uint64_t lease)
+/* A named one may be detached: its lease must be known to be held before anybody hears of it. */
+static void hold_lease(manta_actor a, uint64_t lease, bool is_named)
 {
     pthread_mutex_lock(&leased_lock);
     bool ok = leased.count < LEASED_LIMIT && id_table_put(&leased, a.id, (void *)(uintptr_t)lease);
     pthread_mutex_unlock(&leased_lock);
     if (!ok) manta_fail(MANTA_ENOMEM, "no memory for the lease of an actor");
-    (void)MantaLeases_hold_send(MantaLeases_ref_of(job_leases), lease);
+    if (!is_named) (void)MantaLeases_hold_send(MantaLeases_ref_of(job_leases), lease);
+    else if (manta_join(MantaLeases_hold(MantaLeases_ref_of(job_leases), lease)))
+        manta_fail(manta_last_error()->status, "%s", manta_last_error()->message);
     (void)manta_monitor(a, MantaNode_on_down, NULL);
 }
 
@@ -62,11 +68,12 @@ MANTA_METHOD(MantaNode, make, manta_actor, (MantaSpawn, what))
         .concurrency = what.concurrency,
         .on_failure = (manta_failure)what.on_failure,
         .trap_exit = what.trap_exit,
-        .process = manta_this_process()};
+        .process = manta_this_process(),
+        .get_if_exists = what.get_if_exists};
     if (what.name.size) o.name = text_of(what.name, name, sizeof name);
-    manta_actor a = manta_spawn(text_of(what.class_name, class_name, sizeof class_name), what.arguments, &o);
+    manta_actor a = spawn_dynamic_as(text_of(what.class_name, class_name, sizeof class_name), what.arguments, &o, what.uid);
     if (!a.id) manta_fail(manta_last_error()->status, "%s", manta_last_error()->message);
-    else if (what.lease) hold_lease(a, what.lease);
+    else if (what.lease) hold_lease(a, what.lease, what.uid != 0);
     return a;
 }
 
@@ -105,13 +112,13 @@ MantaNode_ref service_of(manta_process p)
 
 manta_status manta_lookup_in(manta_process process, const char *name, manta_actor *out)
 {
-    if (!the_node.is_on || process.id == the_node.process) return manta_lookup(name, out);
+    if (!the_node.is_on || process.id == the_node.process) return names_get(name, out);
     if (!peer_get(process.id, false))
         return error_set(MANTA_ENOTFOUND, "manta_lookup_in: process %016llx is not known here", (unsigned long long)process.id);
     return manta_get(MantaNode_lookup(service_of(process), manta_str_of(name)), out);
 }
 
-manta_actor node_spawn(uint64_t process, const manta_options *given, manta_class *cls, const void *arguments, uint64_t lease)
+manta_actor node_spawn(uint64_t process, const manta_options *given, manta_class *cls, const void *arguments, uint64_t lease, uint64_t uid)
 {
     manta_actor made = {0};
     static const manta_options none = {.size = sizeof none};
@@ -130,7 +137,7 @@ manta_actor node_spawn(uint64_t process, const manta_options *given, manta_class
     if (w && cls->init) cls->init->arguments.pack(w, arguments);
     if (!w || !pack_end(w, &status)) return error_set(status, "%s_spawn: the arguments cannot be packed", cls->name), made;
     MantaSpawn what = {manta_str_of(cls->name), {w->start, manta_writer_size(w)}, manta_str_of(o->name ? o->name : ""), o->mailbox_limit,
-        (int32_t)o->overflow, o->concurrency, (int32_t)o->on_failure, o->trap_exit, lease};
+        (int32_t)o->overflow, o->concurrency, (int32_t)o->on_failure, o->trap_exit, lease, uid, !uid && options_get_if_exists(o)};
     if (manta_get(MantaNode_make(service_of((manta_process){process}), what), &made)) made.id = 0;
     return made;
 }

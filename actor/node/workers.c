@@ -72,9 +72,10 @@ static worker_view *start(lessor *l, const job_view *job, bool host, uint64_t gp
 worker_view *worker_for(lessor *l, job_view *job, const lease_request *r, bool shared, uint64_t gpu_mask)
 {
     uint32_t hosts = 0;
-    worker_view *w = shared ? find_host(l, r->job, &hosts) : gpu_mask ? NULL : find_idle(l, r->job);
+    worker_view *w = shared ? find_host(l, r->job, &hosts) : gpu_mask || r->is_detached ? NULL : find_idle(l, r->job);
     if (w && (!shared || !w->leases || hosts >= host_limit(l))) return w;
     worker_view *fresh = start(l, job, shared, gpu_mask);
+    if (fresh) fresh->is_detached = r->is_detached;
     return fresh ? fresh : w;
 }
 

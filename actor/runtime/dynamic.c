@@ -109,7 +109,7 @@ void dynamic_complete(worker *w, future *f, const manta_layout *layout, const vo
     else future_fail_status(w, f, MANTA_ENOMEM, "no memory for a packed result");
 }
 
-manta_actor manta_spawn(const char *class_name, manta_bytes payload, const manta_options *options)
+manta_actor spawn_dynamic_as(const char *class_name, manta_bytes payload, const manta_options *options, uint64_t uid)
 {
     pthread_mutex_lock(&registry_lock);
     manta_class *cls = class_list;
@@ -119,10 +119,15 @@ manta_actor manta_spawn(const char *class_name, manta_bytes payload, const manta
         error_set(MANTA_ENOTFOUND, "manta_spawn: there is no class \"%s\"", class_name);
         return (manta_actor){0};
     }
-    if (!cls->init) return manta_spawn_class(options, cls, NULL, 0);
-    void *arguments = unpack(cls->init, payload);
-    if (!arguments) return (manta_actor){0};
-    manta_actor a = manta_spawn_class(options, cls, arguments, cls->init->arguments.extra ? cls->init->arguments.extra(arguments) : 0);
+    void *arguments = cls->init ? unpack(cls->init, payload) : NULL;
+    if (cls->init && !arguments) return (manta_actor){0};
+    size_t extra = arguments && cls->init->arguments.extra ? cls->init->arguments.extra(arguments) : 0;
+    manta_actor a = uid ? spawn_as(options, cls, arguments, extra, uid) : manta_spawn_class(options, cls, arguments, extra);
     base_free(arguments);
     return a;
+}
+
+manta_actor manta_spawn(const char *class_name, manta_bytes payload, const manta_options *options)
+{
+    return spawn_dynamic_as(class_name, payload, options, 0);
 }

@@ -81,6 +81,9 @@ const manta_method *method_named(manta_actor to, const char *name); /* of a livi
 void actor_exit(worker *w, actor *a, manta_status status, const manta_error *error); /* owner; the slot is gone afterwards */
 
 /* ---- spawn.c ---- */
+/* As manta_spawn_class, for the row `uid` of the control store's table of actors, which has its name; 0: none. */
+manta_actor spawn_as(const manta_options *options, manta_class *cls, const void *arguments, size_t extra_bytes, uint64_t uid);
+manta_actor spawn_dynamic_as(const char *class_name, manta_bytes arguments, const manta_options *options, uint64_t uid); /* dynamic.c */
 actor *actor_new(worker *w);            /* a slot with its mailbox taken; NULL: limit or memory */
 actor_extra *actor_extra_get(actor *a); /* owner; made at first use; NULL: out of memory */
 void actor_free(worker *w, actor *a);

@@ -2,6 +2,9 @@
 
 #include <string.h>
 
+#include "actor/node/named.h"
+#include "actor/node/owner.h"
+
 static pthread_mutex_t names_lock = PTHREAD_MUTEX_INITIALIZER;
 static string_table names;
 
@@ -81,7 +84,7 @@ manta_status manta_unregister(const char *name)
     return owner ? MANTA_OK : error_set(MANTA_ENOTFOUND, "manta_unregister: no actor is named \"%s\"", name);
 }
 
-manta_status manta_lookup(const char *name, manta_actor *out)
+manta_status names_get(const char *name, manta_actor *out)
 {
     manta_status status = name_check("manta_lookup", name);
     if (status) return status;
@@ -95,4 +98,10 @@ manta_status manta_lookup(const char *name, manta_actor *out)
     if (!id) return error_set(MANTA_ENOTFOUND, "manta_lookup: no actor is named \"%s\"", name);
     out->id = id;
     return MANTA_OK;
+}
+
+manta_status manta_lookup(const char *name, manta_actor *out)
+{
+    manta_status status = names_get(name, out);
+    return status == MANTA_ENOTFOUND && load_relaxed(&owner_is_on) ? named_lookup(name, out) : status;
 }

@@ -4,8 +4,10 @@
  * A free slot's mailbox is at rest. Spawn takes it (a late message for the slot's former tenant may have it scheduled: then another slot is taken), fills in
  * the actor, publishes the generation, and queues the first turn, which runs init before any message.
  */
+#include <stdio.h>
 #include <string.h>
 
+#include "actor/node/named.h"
 #include "actor/node/owner.h"
 #include "actor/runtime/internal.h"
 #include "actor/runtime/names.h"
@@ -114,6 +116,10 @@ static manta_status check_options(const manta_options *o, const manta_class *cls
         return error_set(MANTA_EINVAL, "%s_spawn: options.overflow is %d", cls->name, (int)o->overflow);
     if ((unsigned)o->on_failure > MANTA_FAILURE_EXIT)
         return error_set(MANTA_EINVAL, "%s_spawn: options.on_failure is %d", cls->name, (int)o->on_failure);
+    if ((unsigned)options_lifetime(o) > MANTA_LIFETIME_DETACHED)
+        return error_set(MANTA_EINVAL, "%s_spawn: options.lifetime is %d", cls->name, (int)o->lifetime);
+    if (options_lifetime(o) == MANTA_LIFETIME_DETACHED && !o->name)
+        return error_set(MANTA_EINVAL, "%s_spawn: a detached actor needs a name, or nobody would find it", cls->name);
     return MANTA_OK;
 }
 
@@ -196,48 +202,82 @@ static inline manta_status place(const manta_class *cls, const manta_options *o,
 }
 
 /* In another process, or in this one for a lease. */
-static manta_actor spawn_elsewhere(const actor_place *at, const manta_options *o, manta_class *cls, const void *arguments)
+static manta_actor spawn_elsewhere(const actor_place *at, const manta_options *o, manta_class *cls, const void *arguments, uint64_t uid)
 {
-    manta_actor made = node_spawn(at->process, o, cls, arguments, at->lease);
+    manta_actor made = node_spawn(at->process, o, cls, arguments, at->lease, uid);
     if (!made.id && at->lease) owner_give_back(at);
     return made;
 }
 
-manta_actor manta_spawn_class(const manta_options *options, manta_class *cls, const void *arguments, size_t extra_bytes)
+/* A name that another actor of the class has is no failure when the options say so: that actor in *out_existing. */
+static manta_status claim_name(actor *a, const manta_options *o, const manta_class *cls, uint64_t id, manta_actor *out_existing)
+{
+    manta_status status = names_claim(o->name, id);
+    if (status == MANTA_EEXIST && options_get_if_exists(o) && names_get(o->name, out_existing) == MANTA_OK) {
+        const actor *other = actor_slot(out_existing->id);
+        if (other->cls == cls) return status;
+        *out_existing = (manta_actor){0};
+        return error_set(status, "%s_spawn: the name \"%s\" belongs to an actor of another class", cls->name, o->name);
+    }
+    if (status || (actor_extra_get(a) && (a->extra->name = base_strdup(o->name)))) return status;
+    names_release(o->name, id);
+    return error_set(MANTA_ENOMEM, "%s_spawn: no memory", cls->name);
+}
+
+static manta_actor spawn_here(const manta_options *options, manta_class *cls, const void *arguments, size_t extra_bytes)
 {
     worker *w = worker_self();
+    actor *a = actor_new(w);
+    manta_actor existing = {0};
+    if (!a) {
+        error_set(MANTA_ELIMIT, "%s_spawn: no slot for another actor (max_actors %lu)", cls->name,
+            (unsigned long)load_relaxed(&actor_slab.limit));
+        return existing;
+    }
+    uint64_t id = actor_index(a) | (uint64_t)(load_relaxed(&a->generation) + 1) << 32;
+    manta_status status = make(w, a, cls, options, arguments, extra_bytes);
+    if (status) error_set(status, "%s_spawn: no memory", cls->name);
+    else if (options && options->name) status = claim_name(a, options, cls, id, &existing);
+    if (status) {
+        unmake(w, a);
+        return existing;
+    }
+    publish(w, a, cls);
+    begin(w, a);
+    return (manta_actor){id};
+}
+
+static manta_actor adopt(manta_actor a, uint64_t uid)
+{
+    char why[256];
+    manta_status status = a.id ? name_adopt(uid, a) : MANTA_OK;
+    if (!status) return a;
+    snprintf(why, sizeof why, "%s", manta_last_error()->message);
+    (void)manta_kill(a);
+    error_set(status, "%s", why);
+    return (manta_actor){0};
+}
+
+manta_actor spawn_as(const manta_options *options, manta_class *cls, const void *arguments, size_t extra_bytes, uint64_t uid)
+{
+    actor_place at;
+    if (unlikely(place(cls, options, &at))) return (manta_actor){0};
+    if (unlikely(at.lease || (at.process && at.process != the_node.process))) return spawn_elsewhere(&at, options, cls, arguments, uid);
+    manta_actor a = spawn_here(options, cls, arguments, extra_bytes);
+    return likely(!uid) ? a : adopt(a, uid);
+}
+
+manta_actor manta_spawn_class(const manta_options *options, manta_class *cls, const void *arguments, size_t extra_bytes)
+{
     int running = load_relaxed(&the_runtime.running);
-    if (!w || running != 1) {
+    if (!worker_self() || running != 1) {
         error_set(MANTA_ESHUTDOWN, "%s_spawn: %s", cls->name,
             running == 2 ? "the system is shutting down" : "no system runs, call manta_init first");
         return (manta_actor){0};
     }
     if (options && check_options(options, cls)) return (manta_actor){0};
-    actor_place at;
-    if (unlikely(place(cls, options, &at))) return (manta_actor){0};
-    if (unlikely(at.lease || (at.process && at.process != the_node.process))) return spawn_elsewhere(&at, options, cls, arguments);
-    w = worker_self();
-    actor *a = actor_new(w);
-    if (!a) {
-        error_set(MANTA_ELIMIT, "%s_spawn: no slot for another actor (max_actors %lu)", cls->name,
-            (unsigned long)load_relaxed(&actor_slab.limit));
-        return (manta_actor){0};
-    }
-    uint64_t id = actor_index(a) | (uint64_t)(load_relaxed(&a->generation) + 1) << 32;
-    manta_status status = make(w, a, cls, options, arguments, extra_bytes);
-    if (status) error_set(status, "%s_spawn: no memory", cls->name);
-    else if (options && options->name && (status = names_claim(options->name, id)) == MANTA_OK &&
-             !(actor_extra_get(a) && (a->extra->name = base_strdup(options->name)))) {
-        names_release(options->name, id);
-        status = error_set(MANTA_ENOMEM, "%s_spawn: no memory", cls->name);
-    }
-    if (status) {
-        unmake(w, a);
-        return (manta_actor){0};
-    }
-    publish(w, a, cls);
-    begin(w, a);
-    return (manta_actor){id};
+    if (unlikely(options && options->name && load_relaxed(&owner_is_on))) return named_spawn(options, cls, arguments, extra_bytes);
+    return spawn_as(options, cls, arguments, extra_bytes, 0);
 }
 
 future *actor_started(worker *w, uint64_t id)

@@ -104,7 +104,7 @@ enum { GCS_FIRST_QUERY = 1000 };
 
 /* MANTA_ESTALE: is dead, or its node is. Again: replaces what it says. Result: its row. */
 #define GCS_FIELDS_PROCESS_START(F) F(u64, id) F(u64, node) F(str, address) F(u64, pid) F(str, role)
-/* Also of one that was never started. Jobs that it drives fail (see JOB_END); actors that it owns and that are not detached die; actors placed there are RESTARTING, or DEAD when max_restarts is used up; group members there leave. */
+/* Also of one that was never started. Jobs that it drives fail (see JOB_END); of the actors that it owns, those that are PENDING die, and those that are neither detached nor a job's; actors placed there are RESTARTING, or DEAD when max_restarts is used up; group members there leave. */
 #define GCS_FIELDS_PROCESS_DEAD(F) F(u64, id) F(str, reason)
 
 /* A new actor, PENDING. Result: gcs_actor_result. is_new false: the same uid was registered before, or (get_if_exists) the name is taken: the row is the one that exists. MANTA_EEXIST: the name is taken; result: the uid.

@@ -97,7 +97,8 @@ static bool actor_by_node(const void *fields, key *out)
 static bool actor_by_owner(const void *fields, key *out)
 {
     const gcs_actor_row *f = fields;
-    return number_index(f->state != GCS_ACTOR_STATE_DEAD && !f->detached, f->owner, fields, out);
+    bool is_owned = f->state == GCS_ACTOR_STATE_PENDING || (!f->detached && !f->job);
+    return number_index(f->state != GCS_ACTOR_STATE_DEAD && is_owned, f->owner, fields, out);
 }
 
 static bool actor_by_job(const void *fields, key *out)

@@ -45,6 +45,18 @@ typedef struct manta_node_info {
 /* Fills in at most `capacity` of the nodes of the cluster that this process's job runs on, its own first; *out_count: how many there are. Waits for the node's answer. MANTA_EUNSUPPORTED: it is no job's. */
 MANTA_EXPORT manta_status manta_list_nodes(manta_node_info *out, size_t capacity, size_t *out_count);
 
+typedef enum manta_job_state { MANTA_JOB_RUNNING = 1, MANTA_JOB_SUCCEEDED, MANTA_JOB_FAILED, MANTA_JOB_STOPPED } manta_job_state;
+typedef struct manta_job_info {
+    uint64_t id;
+    manta_job_state state; /* SUCCEEDED: its driver called manta_shutdown; FAILED: the driver ended otherwise, or its node did */
+    char program[128], name_space[128], reason[256]; /* reason: of a failure */
+    manta_process driver, node;                      /* node: the daemon that the driver came by */
+} manta_job_info;
+/* Fills in at most `capacity` of the jobs of the cluster, those that have ended too (until the control store needs their room); *out_count: how many there are. Waits for the control store, at most 10 s. */
+MANTA_EXPORT manta_status manta_list_jobs(manta_job_info *out, size_t capacity, size_t *out_count);
+/* The namespace of this process's job, see manta_config.name_space; "" when it is no job's. Static. A worker process waits for the control store the first time; "": it cannot be asked. */
+MANTA_EXPORT const char *manta_namespace(void);
+
 /* The process that an actor lives in: this one for local actors; 0 for none. */
 MANTA_EXPORT manta_process manta_process_of(manta_actor actor);
 

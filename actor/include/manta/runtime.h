@@ -36,10 +36,11 @@ typedef struct manta_config {
     const char *join; /* addresses of processes to connect to at the start; NULL: none */
     const char *
         keys; /* file with the cluster's key pair, as `manta keygen` prints it: tcp links are encrypted, and closed to others; NULL: none */
-    const char *cluster; /* address of a node daemon: this program becomes the driver of a job, see manta/cluster.h; NULL: none */
-    uint32_t insecure;   /* 1: listens beyond loopback without keys */
-    const char *spill;   /* directory on disk that a store moves objects to when it is full; NULL: none */
-    uint64_t pull_bytes; /* of objects of other processes that are fetched at a time; 0: 256 MiB */
+    const char *cluster;    /* address of a node daemon: this program becomes the driver of a job, see manta/cluster.h; NULL: none */
+    const char *name_space; /* of a driver: where the names of its job's actors are unique; setting `namespace`; NULL: the job's own */
+    uint32_t insecure;      /* 1: listens beyond loopback without keys */
+    const char *spill;      /* directory on disk that a store moves objects to when it is full; NULL: none */
+    uint64_t pull_bytes;    /* of objects of other processes that are fetched at a time; 0: 256 MiB */
     void (*on_report)(const char *line, void *context); /* stuck handlers, wait cycles, lost failures; NULL: standard error */
     void *report_context;
 } manta_config;

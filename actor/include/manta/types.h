@@ -83,6 +83,11 @@ typedef enum manta_where {
     MANTA_WHERE_NODE_SOFT,   /* that node while it has room, else another */
     MANTA_WHERE_HERE         /* this process */
 } manta_where;
+/* How long an actor lives at most. */
+typedef enum manta_lifetime {
+    MANTA_LIFETIME_OWNER = 0, /* on a cluster: until its job ends; elsewhere: as its process */
+    MANTA_LIFETIME_DETACHED   /* on a cluster: until it exits, or its process or node does; it needs a name, by which later jobs find it */
+} manta_lifetime;
 typedef struct {
     uint64_t id;
 } manta_placement_group; /* resources reserved together, see manta/placement.h */
@@ -93,7 +98,8 @@ typedef struct {
  */
 typedef struct manta_options {
     size_t size;
-    const char *name; /* spawn: registered name, 1..127 bytes, unique in the process */
+    const char *
+        name; /* spawn: registered name, 1..127 bytes, unique in the process; in a job on a cluster: in the job's namespace, over all its nodes */
     uint64_t
         timeout_ms; /* call, task: the future fails with MANTA_ETIMEDOUT after this; spawn: so long it waits for a place on the cluster; 0: no limit */
     uint32_t max_retries;     /* call, task: run again on a retryable failure (a task also when its process died), at most so often */
@@ -118,6 +124,8 @@ typedef struct manta_options {
     manta_process node;                    /* of MANTA_WHERE_NODE and _SOFT: a node's id, see manta_list_nodes */
     manta_placement_group placement_group; /* runs within what it has reserved */
     int32_t bundle;                        /* 1 for the first of its bundles, ..; 0: any */
+    manta_lifetime lifetime;               /* spawn */
+    bool get_if_exists; /* spawn: if the name is taken, the actor that has it instead of MANTA_EEXIST, when it is of the same class */
 } manta_options;
 #ifndef __cplusplus
 #define MANTA_OPTIONS(...) (&(const manta_options){.size = sizeof(manta_options), __VA_ARGS__})

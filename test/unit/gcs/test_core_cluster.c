@@ -136,20 +136,23 @@ TEST(process_death)
     EXPECT(!spawn(&x, 1, 10, "owned", -1) && !place(&x, 1, 1, 5, 50));
     EXPECT(!spawn(&x, 2, 11, "endless", -1) && !place(&x, 2, 1, 5, 10));
     EXPECT(!spawn(&x, 3, 11, "fragile", 0) && !place(&x, 3, 1, 5, 10));
-    EXPECT(!APPLY(&x, ACTOR_REGISTER, actor_register, .uid = 4, .owner = 10, .detached = true));
+    EXPECT(!APPLY(&x, ACTOR_REGISTER, actor_register, .uid = 4, .owner = 10, .detached = true) && !place(&x, 4, 1, 5, 50));
+    EXPECT(!APPLY(&x, ACTOR_REGISTER, actor_register, .uid = 7, .owner = 10, .detached = true));
+    EXPECT(!APPLY(&x, ACTOR_REGISTER, actor_register, .uid = 8, .owner = 10, .job = 9) && !place(&x, 8, 1, 5, 50));
     EXPECT(!spawn(&x, 5, 10, "pending", -1));
     EXPECT(!APPLY(&x, GROUP_JOIN, group_join, .name = S("g"), .process = 10, .local = 1));
     EXPECT(!APPLY(&x, GROUP_JOIN, group_join, .name = S("g"), .actor = 3));
     EXPECT(!APPLY(&x, GROUP_JOIN, group_join, .name = S("g"), .actor = 2));
     EXPECT(!APPLY(&x, PROCESS_DEAD, process_dead, .id = 10, .reason = S("signal 11")));
-    EXPECT_STR(x.events, "PROCESS ........;JOB ........;ACTOR ........;ACTOR ........;ACTOR ........;ACTOR ........;GROUP "
+    EXPECT_STR(x.events, "PROCESS ........;JOB ........;ACTOR ........;ACTOR ........;ACTOR ........;ACTOR ........;ACTOR ........;GROUP "
                          "-g.........................;GROUP -g.........................;");
     EXPECT(actor_of(&x, 1).state == GCS_ACTOR_STATE_DEAD && actor_of(&x, 5).state == GCS_ACTOR_STATE_DEAD);
     EXPECT(text_is(actor_of(&x, 1).reason, "its owner died"));
     EXPECT(actor_of(&x, 2).state == GCS_ACTOR_STATE_RESTARTING && actor_of(&x, 2).restarts == 1 &&
            text_is(actor_of(&x, 2).reason, "signal 11"));
     EXPECT_EQ(actor_of(&x, 3).state, GCS_ACTOR_STATE_DEAD);
-    EXPECT_EQ(actor_of(&x, 4).state, GCS_ACTOR_STATE_PENDING);
+    EXPECT_EQ(actor_of(&x, 4).state, GCS_ACTOR_STATE_ALIVE);
+    EXPECT(actor_of(&x, 7).state == GCS_ACTOR_STATE_DEAD && actor_of(&x, 8).state == GCS_ACTOR_STATE_ALIVE);
     EXPECT_EQ(rows_of(&x, GCS_TABLE_GROUP), 1);
     EXPECT(!QUERY(&x, JOB_GET, job_get, .id = 7));
     EXPECT_EQ(ROW(&x, job_row).state, GCS_JOB_STATE_FAILED);

@@ -1,0 +1,119 @@
+#include "actor/node/named.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "actor/node/control.h"
+#include "actor/node/jobs_store.h"
+#include "actor/node/owner.h"
+#include "actor/runtime/names.h"
+
+enum { AGAIN_MS = 20 };
+
+/* ---- spawns ---- */
+
+static manta_status check_detached(const manta_options *o, const manta_class *cls)
+{
+    if (name_check("spawn", o->name)) return manta_last_error()->status;
+    if (options_lifetime(o) != MANTA_LIFETIME_DETACHED) return MANTA_OK;
+    if (o->process.id || o->link || o->where == MANTA_WHERE_HERE)
+        return error_set(MANTA_EINVAL,
+            "%s_spawn: a detached actor has a process of its own: options.process, options.link and MANTA_WHERE_HERE are not for it",
+            cls->name);
+    if (o->placement_group.id)
+        return error_set(
+            MANTA_EUNSUPPORTED, "%s_spawn: a detached actor cannot be in a placement group, which ends with its job", cls->name);
+    if (cls->init && cls->init->arguments.refs)
+        return error_set(MANTA_EUNSUPPORTED, "%s_spawn: objects cannot be arguments of a detached actor's spawn", cls->name);
+    return MANTA_OK;
+}
+
+static bool is_text(manta_str s, const char *text) { return s.size == strlen(text) && memcmp(s.data, text, s.size) == 0; }
+
+/* What the control store said: a new row, or that of the actor that has the name. */
+static manta_status read_claim(const gcs_reply *reply, const manta_options *o, const manta_class *cls, bool *out_is_new)
+{
+    gcs_actor_result result;
+    gcs_actor_row row = {0};
+    manta_reader r = gcs_reply_reader(reply);
+    gcs_read_actor_result(&r, &result);
+    manta_reader inner;
+    manta_reader_init(&inner, result.row.data, result.row.size);
+    if (!r.status) gcs_read_actor_row(&inner, &row);
+    if (r.status || inner.status) return error_set(MANTA_EDECODE, "%s_spawn: a malformed answer of the control store", cls->name);
+    *out_is_new = result.is_new;
+    if (!result.is_new && !is_text(row.class_name, cls->name))
+        return error_set(
+            MANTA_EEXIST, "%s_spawn: the name \"%s\" belongs to a %.*s", cls->name, o->name, (int)row.class_name.size, row.class_name.data);
+    return MANTA_OK;
+}
+
+static manta_status claim(const manta_options *o, const manta_class *cls, const char *space, uint64_t uid, bool *out_is_new)
+{
+    manta_writer w;
+    gcs_reply reply;
+    gcs_actor_register row = {.uid = uid,
+        .class_name = manta_str_of(cls->name),
+        .space = manta_str_of(space),
+        .name = manta_str_of(o->name),
+        .job = the_job.id,
+        .owner = the_node.process,
+        .detached = options_lifetime(o) == MANTA_LIFETIME_DETACHED,
+        .get_if_exists = options_get_if_exists(o)};
+    manta_writer_init_growing(&w);
+    gcs_write_actor_register(&w, NULL, &row);
+    manta_status status = control_call(cls->name, false, &w, GCS_TIMEOUT_MS, &reply);
+    if (status == MANTA_EUNKNOWN) name_end(uid, "its spawn got no answer");
+    if (status == MANTA_EEXIST)
+        return error_set(status, "%s_spawn: another actor has the name \"%s\" in the namespace \"%s\"", cls->name, o->name, space);
+    return status ? status : read_claim(&reply, o, cls, out_is_new);
+}
+
+static manta_actor spawn_claimed(const manta_options *o, manta_class *cls, const void *arguments, size_t extra_bytes, uint64_t uid)
+{
+    char why[512];
+    manta_actor made = spawn_as(o, cls, arguments, extra_bytes, uid);
+    if (made.id) return made;
+    manta_status status = manta_last_error()->status;
+    snprintf(why, sizeof why, "%s", manta_last_error()->message);
+    name_end(uid, "it could not be spawned");
+    error_set(status, "%s", why);
+    return made;
+}
+
+/* The actor that has the name, when it is there and alive; else the name is claimed again. */
+static bool find_existing(const char *space, const char *name, uint64_t deadline_ns, manta_actor *out)
+{
+    manta_status status = manta_lookup_in_cluster(space, name, out);
+    if (!status && manta_is_alive(*out)) return true;
+    *out = (manta_actor){0};
+    bool again = !status || status == MANTA_ENOTFOUND || status == MANTA_EUNKNOWN || status == MANTA_EDEAD;
+    return !again || manta_now_ns() >= deadline_ns || manta_sleep(AGAIN_MS);
+}
+
+manta_actor named_spawn(const manta_options *o, manta_class *cls, const void *arguments, size_t extra_bytes)
+{
+    const char *space;
+    bool is_new = true;
+    manta_actor found = {0};
+    if (check_detached(o, cls) || control_begin(cls->name) || job_space(&space)) return found;
+    uint64_t deadline = deadline_after_ms(GCS_TIMEOUT_MS);
+    do {
+        uint64_t uid = os_random_u64() | 1;
+        if (claim(o, cls, space, uid, &is_new)) return found;
+        if (is_new) return spawn_claimed(o, cls, arguments, extra_bytes, uid);
+    } while (!find_existing(space, o->name, deadline, &found));
+    return found;
+}
+
+/* ---- lookups ---- */
+
+manta_status named_lookup(const char *name, manta_actor *out)
+{
+    const char *space;
+    manta_status status = job_space(&space);
+    if (!status) status = manta_lookup_in_cluster(space, name, out);
+    if (status == MANTA_ENOTFOUND)
+        return error_set(status, "manta_lookup: no actor is named \"%s\" in this process or in the namespace \"%s\"", name, space);
+    return status;
+}
