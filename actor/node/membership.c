@@ -290,8 +290,7 @@ manta_status membership_start(const membership_options *o, manta_actor raylet)
 
 void membership_watch(manta_actor of_process, const membership_process *what)
 {
-    if (load_seq(&members_id))
-        (void)MantaMembers_watch_send(the_members(), of_process, manta_str_of(what->role), what->pid, what->job);
+    if (load_seq(&members_id)) (void)MantaMembers_watch_send(the_members(), of_process, manta_str_of(what->role), what->pid, what->job);
 }
 
 void membership_leave(void)

@@ -59,7 +59,7 @@ ask list processes --json
 json "{r['role'] for r in rows} == {'driver', 'node', 'worker'} and [r['role'] for r in rows].count('node') == 2 and d['errors'] == []"
 json "all(r['resident_kib'] > 1000 and r['threads'] > 1 for r in rows)"
 ask list jobs --json
-json "len(rows) == 1 and rows[0]['program'] == 'test_app_look' and rows[0]['nodes'] == 2"
+json "len(rows) == 1 and rows[0]['program'] == 'test_app_look' and rows[0]['state'] == 'running'"
 ask list actors --where class=Patient --json
 json "d['matched'] == 20 and len(rows) == 20 and {r['state'] for r in rows} == {'idle', 'waiting'}"
 ask list actors --where class=Patient --limit 7

@@ -64,7 +64,7 @@ MANTA_EXPORT bool manta_lock_is_held(const manta_lock *lock);   /* as far as thi
 
 /* ---- names of actors in the cluster ---- */
 
-/* Names are unique in a namespace; they are gone with the actor, its process or its node. MANTA_EEXIST: another living actor has the name. The actor must live in this process (MANTA_EDEAD). */
+/* A spawn with options.name in a job on a cluster does this by itself, in the namespace of the job (manta_namespace). Names are unique in a namespace; they are gone with the actor, its process or its node. MANTA_EEXIST: another living actor has the name. The actor must live in this process (MANTA_EDEAD). */
 MANTA_EXPORT manta_status manta_register_in_cluster(const char *name_space, const char *name, manta_actor actor);
 MANTA_EXPORT manta_status manta_lookup_in_cluster(const char *name_space, const char *name, manta_actor *out); /* MANTA_ENOTFOUND */
 

@@ -130,8 +130,10 @@ MANTA_EXPORT manta_status manta_timer_cancel(manta_timer timer); /* MANTA_ESTALE
 
 /* Names: 1..127 bytes, unique in the process, gone with the actor. MANTA_EEXIST, MANTA_ETOOLONG, MANTA_EINVAL (empty), MANTA_EDEAD. */
 MANTA_EXPORT manta_status manta_register(const char *name, manta_actor actor);
-MANTA_EXPORT manta_status manta_unregister(const char *name);               /* MANTA_ENOTFOUND */
-MANTA_EXPORT manta_status manta_lookup(const char *name, manta_actor *out); /* MANTA_ENOTFOUND */
+MANTA_EXPORT manta_status manta_unregister(const char *name); /* MANTA_ENOTFOUND */
+MANTA_EXPORT manta_status manta_lookup(const char *name,
+    manta_actor
+        *out); /* in this process; in a job, else in its namespace over the cluster, which waits for the control store. MANTA_ENOTFOUND */
 
 /* ---- plumbing of the macros: arguments is the method's argument struct (copied), extra_bytes what its strings point to ---- */
 MANTA_EXPORT manta_future manta_call_method(manta_actor to, const manta_method *method, const void *arguments, size_t extra_bytes);

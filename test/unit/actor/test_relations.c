@@ -152,6 +152,44 @@ IN_BOTH_MODES(names)
     EXPECT(Worker_spawn_with(MANTA_OPTIONS(.name = "alpha")).actor.id != 0);
 }
 
+/* get_if_exists gives the actor that has the name, but not one of another class; a detached actor needs a name. */
+IN_BOTH_MODES(names_that_exist)
+{
+    Worker_ref a = Worker_spawn_with(MANTA_OPTIONS(.name = "one", .get_if_exists = true));
+    EXPECT(a.actor.id != 0);
+    EXPECT_EQ(Worker_spawn_with(MANTA_OPTIONS(.name = "one", .get_if_exists = true)).actor.id, a.actor.id);
+    EXPECT_EQ(Observer_spawn_with(MANTA_OPTIONS(.name = "one", .get_if_exists = true)).actor.id, 0);
+    EXPECT_EQ(manta_last_error()->status, MANTA_EEXIST);
+    EXPECT_EQ(Worker_spawn_with(MANTA_OPTIONS(.name = "one")).actor.id, 0);
+    EXPECT_EQ(manta_last_error()->status, MANTA_EEXIST);
+    EXPECT_EQ(Worker_spawn_with(MANTA_OPTIONS(.lifetime = MANTA_LIFETIME_DETACHED)).actor.id, 0);
+    EXPECT_EQ(manta_last_error()->status, MANTA_EINVAL);
+    EXPECT_EQ(Worker_spawn_with(MANTA_OPTIONS(.name = "two", .lifetime = (manta_lifetime)7)).actor.id, 0);
+    EXPECT_EQ(manta_last_error()->status, MANTA_EINVAL);
+    Worker_ref b = Worker_spawn_with(MANTA_OPTIONS(.name = "two", .lifetime = MANTA_LIFETIME_DETACHED));
+    EXPECT_EQ(manta_await(Worker_ping(b)), 1);
+    EXPECT_EQ(manta_stop(a.actor), MANTA_OK);
+    EXPECT_EQ(manta_wait_exit(a.actor, 5000, NULL), MANTA_OK);
+    Worker_ref c = Worker_spawn_with(MANTA_OPTIONS(.name = "one", .get_if_exists = true));
+    EXPECT(c.actor.id != 0 && c.actor.id != a.actor.id);
+}
+
+MANTA_TASK(get_or_make, uint64_t) { return Worker_spawn_with(MANTA_OPTIONS(.name = "raced", .get_if_exists = true)).actor.id; }
+
+/* Tasks that ask for a name at the same time get the same actor. */
+IN_BOTH_MODES(races_for_a_name)
+{
+    enum { RACERS = 64 };
+    manta_uint64_t_future f[RACERS];
+    uint64_t first = 0;
+    for (int i = 0; i < RACERS; i++) f[i] = get_or_make_submit();
+    for (int i = 0; i < RACERS; i++) {
+        uint64_t id = manta_await(f[i]);
+        if (!i) first = id;
+        EXPECT(id == first && id);
+    }
+}
+
 /* Group members are listed in order of joining and leave when they exit. */
 IN_BOTH_MODES(groups)
 {
