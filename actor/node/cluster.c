@@ -152,12 +152,12 @@ void on_peer_down(void *context, link_peer who, manta_status status, const char 
     (void)context;
     worker *w = worker_self();
     peer *p = peer_get(who.process, false);
-    (void)status;
     if (w && p) {
         pthread_mutex_lock(&p->lock);
         p->state = PEER_DOWN;
         add_seq(&p->downs, 1);
         p->down_ns = os_monotonic_ns();
+        p->said_goodbye = status == MANTA_ESHUTDOWN;
         snprintf(p->reason, sizeof p->reason, "%s", reason);
         drop_waiting(p);
         pthread_mutex_unlock(&p->lock);

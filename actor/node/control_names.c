@@ -10,7 +10,7 @@
 #include "actor/node/node.h"
 #include "actor/node/raylet.h"
 
-enum { SPACE_LIMIT = NAME_LIMIT, STARTING_MS = 20 };
+enum { SPACE_LIMIT = NAME_LIMIT, STARTING_MS = 20, REACH_MS = 1000 };
 
 typedef struct named {
     uint64_t actor, uid;
@@ -130,12 +130,12 @@ manta_status manta_register_in_cluster(const char *name_space, const char *name,
     return status;
 }
 
-/* The handle of the actor that a row places; MANTA_ENOTREADY: it is being started. */
+/* The handle of the actor that a row places. MANTA_ENOTREADY: it is being started, or its process does not answer: the row will say soon whether it has ended. */
 static manta_status handle_of(const gcs_actor_row *row, manta_actor *out)
 {
     char address[MANTA_ADDRESS_BYTES];
     manta_process p;
-    if (row->state != GCS_ACTOR_STATE_ALIVE) return MANTA_ENOTREADY;
+    if (row->state != GCS_ACTOR_STATE_ALIVE) return error_set(MANTA_ENOTREADY, "it is being started");
     if (row->process == own_process()) {
         out->id = row->local;
         return MANTA_OK;
@@ -143,8 +143,8 @@ static manta_status handle_of(const gcs_actor_row *row, manta_actor *out)
     if (row->address.size >= sizeof address || !row->address.size)
         return error_set(MANTA_EUNKNOWN, "manta_lookup_in_cluster: its process cannot be reached: it has no address");
     snprintf(address, sizeof address, "%.*s", (int)row->address.size, row->address.data);
-    manta_status status = process_at(address, GCS_TIMEOUT_MS, &p);
-    if (status) return status;
+    if (process_at(address, REACH_MS, &p))
+        return error_set(MANTA_ENOTREADY, "its process cannot be reached: %s", manta_last_error()->message);
     if (p.id != row->process) return error_set(MANTA_ENOTFOUND, "manta_lookup_in_cluster: its process has ended");
     out->id = proxy_of(row->process, row->local);
     return out->id ? MANTA_OK : error_set(MANTA_ENOMEM, "manta_lookup_in_cluster: no memory for a handle");
@@ -173,7 +173,11 @@ manta_status manta_lookup_in_cluster(const char *name_space, const char *name, m
     while (!status) {
         status = find_row(name_space, name, out);
         if (status != MANTA_ENOTREADY) return status;
-        if (manta_now_ns() >= deadline) return error_set(MANTA_ETIMEDOUT, "manta_lookup_in_cluster: \"%s\" does not start", name);
+        if (manta_now_ns() >= deadline) {
+            char why[200];
+            snprintf(why, sizeof why, "%s", manta_last_error()->message);
+            return error_set(MANTA_ETIMEDOUT, "manta_lookup_in_cluster: \"%s\": %s", name, why);
+        }
         status = manta_sleep(STARTING_MS);
     }
     return status;

@@ -178,6 +178,17 @@ MANTA_METHOD_DEFINE(MantaMembers, watch, void, (manta_actor, of_process), (manta
     if (role.size) process_started(process, role, pid);
 }
 
+/* Whether the driver has shut down, as against: is lost. */
+static bool is_orderly(uint64_t process, manta_status status)
+{
+    peer *p = peer_get(process, false);
+    if (status == MANTA_OK || !p) return status == MANTA_OK;
+    pthread_mutex_lock(&p->lock);
+    bool yes = p->said_goodbye;
+    pthread_mutex_unlock(&p->lock);
+    return yes;
+}
+
 MANTA_METHOD_DEFINE(MantaMembers, on_down, void, (manta_actor, who), (int32_t, status), (manta_str, why))
 {
     members *m = self->m;
@@ -191,7 +202,7 @@ MANTA_METHOD_DEFINE(MantaMembers, on_down, void, (manta_actor, who), (int32_t, s
         if (m->processes[i].actor != who.id) continue;
         uint64_t process = m->processes[i].process, job = m->processes[i].job;
         m->processes[i--] = m->processes[--m->n_processes];
-        if (job && status == MANTA_OK) job_succeeded(job);
+        if (job && is_orderly(process, (manta_status)status)) job_succeeded(job);
         process_ended(process, why);
     }
 }

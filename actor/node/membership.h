@@ -22,7 +22,7 @@ manta_status membership_start(const membership_options *o, manta_actor raylet);
 typedef struct membership_process {
     const char *role; /* "worker"; "": it tells of its start itself */
     uint32_t pid;
-    uint64_t job; /* that it drives, and that succeeds when the actor ends normally; 0: none */
+    uint64_t job; /* that it drives, and that succeeds when the process shuts down; 0: none */
 } membership_process;
 /* The process that this actor lives in is one of this node's: its start and end are told to the control store. */
 void membership_watch(manta_actor of_process, const membership_process *what);

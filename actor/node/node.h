@@ -77,6 +77,7 @@ typedef struct peer {
     pthread_mutex_t lock; /* all below */
     peer_state state;
     uint64_t down_ns;        /* since when it is down */
+    bool said_goodbye;       /* it is down because it has shut down */
     char reason[256];        /* why */
     id_table calls, serving; /* by call number: futures of ours; inbound calls of theirs */
     id_table introduced;     /* processes it has been told of */

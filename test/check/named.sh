@@ -95,6 +95,7 @@ says "worker $worker counts 8"
 kill -9 "$worker"
 wait_for "MANTA_ENOTFOUND" "$build/manta" run --address "$head" "$app" use counter
 
+wait_for "no such job is running" sh -c "timeout 20 $build/manta list jobs --address $head --where state=running | grep -q test_app || echo no such job is running"
 # Every daemon tells of all jobs, those that have ended, too.
 for daemon in $(sed -n 's/.* at //p' "$tmp/head" "$tmp/node"); do
     timeout 20 "$build/manta" status --address "$daemon" >"$tmp/said" || fail "status"
