@@ -48,6 +48,39 @@ static manta_status read_claim(const gcs_reply *reply, const manta_options *o, c
     return MANTA_OK;
 }
 
+static bool process_is_down(uint64_t process)
+{
+    peer *p = peer_get(process, false);
+    if (!p) return false;
+    pthread_mutex_lock(&p->lock);
+    bool yes = p->state == PEER_DOWN;
+    pthread_mutex_unlock(&p->lock);
+    return yes;
+}
+
+/* Whether the actor that has the name has ended, as far as this process knows, and the control store is only about to hear of it. */
+static bool holder_is_gone(const gcs_reply *refusal)
+{
+    manta_writer w;
+    gcs_reply reply;
+    uint64_t uid = 0;
+    gcs_actor_row row = {0};
+    manta_reader r = gcs_reply_reader(refusal);
+    if (refusal->result.size) manta_unpack_uint64_t(&r, &uid);
+    manta_writer_init_growing(&w);
+    gcs_write_actor_get(&w, NULL, &(gcs_actor_get){uid});
+    manta_status status = control_call("a named actor", true, &w, GCS_TIMEOUT_MS, &reply);
+    if (status) return status == MANTA_ENOTFOUND;
+    r = gcs_reply_reader(&reply);
+    gcs_read_actor_row(&r, &row);
+    if (r.status || row.state != GCS_ACTOR_STATE_ALIVE) return !r.status && row.state == GCS_ACTOR_STATE_DEAD;
+    if (row.process != the_node.process) return process_is_down(row.process);
+    bool gone = !manta_is_alive((manta_actor){row.local});
+    if (gone) name_end(uid, "it has exited");
+    return gone;
+}
+
+/* MANTA_ENOTREADY: the name is about to be free. */
 static manta_status claim(const manta_options *o, const manta_class *cls, const char *space, uint64_t uid, bool *out_is_new)
 {
     manta_writer w;
@@ -64,9 +97,10 @@ static manta_status claim(const manta_options *o, const manta_class *cls, const 
     gcs_write_actor_register(&w, NULL, &row);
     manta_status status = control_call(cls->name, false, &w, GCS_TIMEOUT_MS, &reply);
     if (status == MANTA_EUNKNOWN) name_end(uid, "its spawn got no answer");
-    if (status == MANTA_EEXIST)
-        return error_set(status, "%s_spawn: another actor has the name \"%s\" in the namespace \"%s\"", cls->name, o->name, space);
-    return status ? status : read_claim(&reply, o, cls, out_is_new);
+    if (status != MANTA_EEXIST) return status ? status : read_claim(&reply, o, cls, out_is_new);
+    bool is_gone = holder_is_gone(&reply);
+    error_set(status, "%s_spawn: another actor has the name \"%s\" in the namespace \"%s\"", cls->name, o->name, space);
+    return is_gone ? MANTA_ENOTREADY : status;
 }
 
 static manta_actor spawn_claimed(const manta_options *o, manta_class *cls, const void *arguments, size_t extra_bytes, uint64_t uid)
@@ -94,15 +128,17 @@ static bool find_existing(const char *space, const char *name, uint64_t deadline
 manta_actor named_spawn(const manta_options *o, manta_class *cls, const void *arguments, size_t extra_bytes)
 {
     const char *space;
-    bool is_new = true;
+    bool is_new = true, over;
     manta_actor found = {0};
     if (check_detached(o, cls) || control_begin(cls->name) || job_space(&space)) return found;
     uint64_t deadline = deadline_after_ms(GCS_TIMEOUT_MS);
     do {
         uint64_t uid = os_random_u64() | 1;
-        if (claim(o, cls, space, uid, &is_new)) return found;
-        if (is_new) return spawn_claimed(o, cls, arguments, extra_bytes, uid);
-    } while (!find_existing(space, o->name, deadline, &found));
+        manta_status status = claim(o, cls, space, uid, &is_new);
+        if (!status && is_new) return spawn_claimed(o, cls, arguments, extra_bytes, uid);
+        over = status == MANTA_ENOTREADY ? manta_now_ns() >= deadline || manta_sleep(AGAIN_MS)
+                                         : status || find_existing(space, o->name, deadline, &found);
+    } while (!over);
     return found;
 }
 

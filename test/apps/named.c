@@ -62,6 +62,17 @@ static void names_in_one_job(void)
     say_status("after its end", status);
 }
 
+/* Who has seen an actor end can use its name at once. */
+static void names_again(void)
+{
+    int again = 0;
+    for (int i = 0; i < 20; i++) {
+        Counter_ref c = Counter_spawn_with(MANTA_OPTIONS(.name = "again", .where = MANTA_WHERE_HERE));
+        again += c.actor.id && manta_stop(c.actor) == MANTA_OK && manta_wait_exit(c.actor, PATIENCE_MS, NULL) == MANTA_OK;
+    }
+    printf("used again %d times\n", again);
+}
+
 static void race_for_a_name(void)
 {
     manta_int64_t_future f[RACERS];
@@ -127,6 +138,7 @@ int main(int argc, char **argv)
     const char *what = argc > 1 ? argv[1] : "", *name = argc > 2 ? argv[2] : "it";
     if (!m) return 1;
     if (strcmp(what, "names") == 0) names_in_one_job();
+    else if (strcmp(what, "again") == 0) names_again();
     else if (strcmp(what, "race") == 0) race_for_a_name();
     else if (strcmp(what, "hold") == 0) hold(name);
     else if (strcmp(what, "detach") == 0) detach(name);

@@ -32,6 +32,8 @@ wait_for "^4 nodes" "$build/manta" status --address "$head"
 
 run names
 for line in "spawn: MANTA_OK" "the name again: MANTA_EEXIST" "found by a task: 10" "got the one that exists: 11" "of another class: MANTA_EEXIST" "after its end: MANTA_ENOTFOUND"; do says "$line"; done
+run again
+says "used again 20 times"
 run race
 says "8 of 8 got the same actor, which counted 8"
 
