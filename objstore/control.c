@@ -1,7 +1,8 @@
 /*
  * Opening, creating and leaving a store: the files of its directory, the stamp that they must carry, and this process's place in it.
  *
- *   arena     the bytes; given all its room at once        control   see internal.h; given room for its fixed parts, the rest grows with use
+ *   arena     the bytes; given all its room at once, or as it is used (extents.c)
+ *   control   see internal.h; given room for its fixed parts, the rest grows with use
  *   index     LMDB (and index-lock)                        locks     a byte per process, one for the node, one for whoever builds
  *
  * A store of another start of the kernel, of another version or with other sizes is nobody's, unless a live process holds one of the locks: then it is left alone.
@@ -28,7 +29,7 @@ uint64_t store_now_ms(const store *s) { return (os_monotonic_ns() - s->control->
 /* ---- where the parts of the control file are ---- */
 
 typedef struct parts {
-    uint64_t chunk_owner, chunk_freed, sites, slabs, tenants, slots, end;
+    uint64_t chunk_owner, chunk_freed, sites, backed, slabs, tenants, slots, end;
 } parts;
 
 static uint64_t page_up(uint64_t bytes) { return (bytes + OS_PAGE - 1) & ~(uint64_t)(OS_PAGE - 1); }
@@ -40,7 +41,8 @@ static parts parts_of(uint64_t capacity, uint64_t max_objects)
     p.chunk_owner = page_up(HEADER_BYTES + (uint64_t)STORE_PROCESSES * PROCESS_BYTES);
     p.chunk_freed = p.chunk_owner + page_up(chunks);
     p.sites = p.chunk_freed + page_up(chunks * 2);
-    p.slabs = p.sites + (uint64_t)SITES * STORE_SITE_BYTES;
+    p.backed = p.sites + (uint64_t)SITES * STORE_SITE_BYTES;
+    p.slabs = p.backed + page_up(capacity / OS_HUGE_PAGE);
     p.tenants = p.slabs + page_up(granules * sizeof(slab));
     p.slots = p.tenants + page_up(granules * SLAB_CELLS * sizeof(uint32_t));
     p.end = p.slots + page_up(max_objects * sizeof(slot));
@@ -56,6 +58,7 @@ static void point(store *s, void *memory, uint64_t capacity, uint32_t max_object
     s->chunk_owner = (void *)(base + p.chunk_owner);
     s->chunk_freed = (void *)(base + p.chunk_freed);
     s->sites = (char *)(base + p.sites);
+    s->backed = (void *)(base + p.backed);
     s->slabs = (void *)(base + p.slabs);
     s->tenants = (void *)(base + p.tenants);
     s->slots = (void *)(base + p.slots);
@@ -108,7 +111,7 @@ static int make_file(const store *s, const char *name, uint64_t allocated, uint6
 {
     char path[600];
     int error = os_file_open(file_path(s, name, path), OS_WRITE | OS_CREATE, out_fd);
-    if (!error) error = os_file_allocate(*out_fd, 0, allocated);
+    if (!error && allocated) error = os_file_allocate(*out_fd, 0, allocated);
     return error ? error : os_file_resize(*out_fd, size);
 }
 
@@ -151,7 +154,7 @@ static manta_status make_files(store *s, const store_options *o)
 {
     parts p = parts_of(o->capacity_bytes, o->max_objects);
     void *memory;
-    int error = make_file(s, "arena", o->capacity_bytes, o->capacity_bytes, &s->arena_fd);
+    int error = make_file(s, "arena", o->grows ? 0 : o->capacity_bytes, o->capacity_bytes, &s->arena_fd);
     if (error)
         return store_fail_(file_failed(s, "arena", "be made", error), "%s/arena: no room for %llu bytes: %s", s->path,
             (unsigned long long)o->capacity_bytes, strerror(error));
@@ -160,6 +163,7 @@ static manta_status make_files(store *s, const store_options *o)
     if (error) return file_failed(s, "control", "be made", error);
     point(s, memory, o->capacity_bytes, o->max_objects);
     fill_stamp(s, o);
+    memset((void *)(uintptr_t)s->backed, !o->grows, o->capacity_bytes / OS_HUGE_PAGE);
     manta_status status = extents_open(s, true);
     if (!status) s->control->complete = 1;
     return status;

@@ -269,6 +269,18 @@ static int take(store *s, MDB_txn *t, const extent *e, uint64_t *out_offset)
     return error;
 }
 
+/* In a store that grows: every byte of an extent has its room before anybody touches it, so no touch is a SIGBUS. Two processes may give a part its room at once. */
+static manta_status back(store *s, uint64_t offset, uint64_t bytes)
+{
+    for (uint64_t part = offset / OS_HUGE_PAGE; part * OS_HUGE_PAGE < offset + bytes; part++) {
+        if (likely(load_acquire(&s->backed[part]))) continue;
+        int error = os_file_allocate(s->arena_fd, part * OS_HUGE_PAGE, OS_HUGE_PAGE);
+        if (error) return store_fail_(MANTA_ESTOREFULL, "%s/arena: no room on the tmpfs for more: %s", s->path, strerror(error));
+        store_release(&s->backed[part], 1);
+    }
+    return MANTA_OK;
+}
+
 manta_status extent_alloc(store *s, uint64_t bytes, extent e, intent *in, uint64_t *out_offset)
 {
     MDB_txn *t;
@@ -290,7 +302,9 @@ manta_status extent_alloc(store *s, uint64_t bytes, extent e, intent *in, uint64
         return index_fail(s, "commit an allocation", error);
     }
     *out_offset = offset;
-    return MANTA_OK;
+    manta_status status = back(s, offset, bytes);
+    if (status) (void)extent_release(s, offset, e.sequence);
+    return status;
 }
 
 /* ---- giving back ---- */

@@ -43,6 +43,7 @@ struct store {
     slab *slabs;
     _Atomic uint32_t *tenants; /* slot + 1, by cell */
     char *sites;
+    _Atomic uint8_t *backed; /* 2 MiB parts of the arena that have their room on the tmpfs */
     slot *slots;
     unsigned char *readable, *writable; /* the arena, twice */
     _Atomic uint8_t *populated;         /* 2 MiB parts of `writable` whose page tables are there */

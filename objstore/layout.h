@@ -1,7 +1,7 @@
 /*
  * What the processes of a store share: the layout of the control file.
  *
- * control file:  header | processes | chunk owners | chunk frees | slab headers | slab tenants | slots       (tenants and slots are given room when they are first used)
+ * control file:  header | processes | chunk owners | chunk frees | call sites | parts with room | slab headers | slab tenants | slots       (tenants and slots are given room when they are first used)
  * An object is a slot: 64 bytes that say where its bytes are and who holds it. Its id is {salt, slot; sequence}; a slot with another sequence is another object.
  *
  * Who may change what: a slot in state CREATING, MOVING or DYING belongs to the process in its state word; `holders` and `pins` belong to everybody, a bit each. The bit HOLDERS_DYING
@@ -16,7 +16,7 @@
 #include "objstore/store.h"
 #include "scheduler/base/atomics.h"
 
-enum { LAYOUT_VERSION = 2, HEADER_BYTES = 4096, PROCESS_BYTES = 2048, INTENTS = 64, CHUNK_SLOTS = 256 };
+enum { LAYOUT_VERSION = 3, HEADER_BYTES = 4096, PROCESS_BYTES = 2048, INTENTS = 64, CHUNK_SLOTS = 256 };
 enum { CELL_MIN = 64, CELL_MAX = 64 << 10, SLAB_GRANULE = 256 << 10, SLAB_BIG = 1 << 20, SLAB_CELLS = 4096, SLAB_CLASSES = 36 };
 enum { LOCK_NODE = 100, LOCK_BUILD = 101 }; /* bytes of the lock file; 0 .. STORE_PROCESSES - 1: processes */
 #define NO_OFFSET UINT64_MAX

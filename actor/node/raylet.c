@@ -15,6 +15,7 @@
 #include "actor/node/leases.h"
 #include "actor/node/membership.h"
 #include "actor/node/node.h"
+#include "actor/node/node_store.h"
 #include "actor/node/program.h"
 #include "actor/node/report.h"
 #include "scheduler/os/os_file.h"
@@ -209,6 +210,20 @@ static manta_status add_job(struct raylet *r, const MantaJob *job, const char *p
     return manta_join(MantaLeases_job(MantaLeases_ref_of(r->leases), *job, manta_str_of(path)));
 }
 
+/* Takes a while the first time: not on the daemon's only worker thread. */
+static manta_status make_store(void)
+{
+    manta_blocking_begin();
+    manta_status status = node_store_make();
+    manta_blocking_end();
+    return status;
+}
+
+MANTA_METHOD_DEFINE(MantaRaylet, need_store, void)
+{
+    if (make_store()) manta_fail(manta_last_error()->status, "%s", manta_last_error()->message);
+}
+
 MANTA_METHOD_DEFINE(MantaRaylet, begin_job, void, (MantaJob, job))
 {
     struct raylet *r = self->r;
@@ -219,6 +234,7 @@ MANTA_METHOD_DEFINE(MantaRaylet, begin_job, void, (MantaJob, job))
         return;
     }
     manta_status status = program_get(&r->programs, &job, path);
+    if (!status) status = make_store();
     if (!status && !find_job(r, job.id)) status = add_job(r, &job, path);
     if (status) manta_fail(status, "%s: %s", r->nodes[0].address, manta_last_error()->message);
 }
@@ -232,15 +248,28 @@ MANTA_METHOD_DEFINE(MantaRaylet, placements, manta_actor)
     return (manta_actor){0};
 }
 
+static size_t describe_store(char *out, size_t room)
+{
+    const char *path;
+    size_t objects = 0;
+    uint64_t bytes = 0;
+    if (!node_store_usage(&path, &objects, &bytes)) return 0;
+    if (!*path) return (size_t)snprintf(out, room, "no object store yet: the first job makes it\n");
+    return (size_t)snprintf(out, room, "object store %s: %zu objects, %llu bytes\n", path, objects, (unsigned long long)bytes);
+}
+
 MANTA_METHOD_DEFINE(MantaRaylet, status, manta_str)
 {
-    manta_str parts[3] = {manta_await(MantaLeases_describe(MantaLeases_ref_of(self->r->leases), false)), jobs_describe(), {NULL, 0}};
+    char store[500];
+    manta_str parts[4] = {
+        manta_await(MantaLeases_describe(MantaLeases_ref_of(self->r->leases), false)), {store, 0}, jobs_describe(), {NULL, 0}};
     manta_actor placements;
     if (manta_get(MantaRaylet_placements(MantaRaylet_ref_of(manta_self())), &placements) == MANTA_OK)
-        (void)placements_describe(placements, &parts[2]);
-    char *text = manta_alloc(parts[0].size + parts[1].size + parts[2].size + 1);
+        (void)placements_describe(placements, &parts[3]);
+    parts[1].size = describe_store(store, sizeof store);
+    char *text = manta_alloc(parts[0].size + parts[1].size + parts[2].size + parts[3].size + 1);
     size_t n = 0;
-    for (int i = 0; text && i < 3; i++) {
+    for (int i = 0; text && i < 4; i++) {
         if (parts[i].size) memcpy(text + n, parts[i].data, parts[i].size);
         n += parts[i].size;
     }
@@ -309,8 +338,8 @@ static manta_status join_cluster(const raylet_options *o, manta_actor me)
     return error ? error_set(MANTA_EIO, "%s: %s", directory, strerror(error)) : membership_start(&m, me);
 }
 
-MANTA_CLASS_WITH(
-    MantaRaylet, (.concurrency = 64, .on_free = forget), init, on_down, describe, meet, start_job, begin_job, placements, status, ask)
+MANTA_CLASS_WITH(MantaRaylet, (.concurrency = 64, .on_free = forget), init, on_down, describe, meet, start_job, begin_job, need_store,
+    placements, status, ask)
 
 manta_status raylet_start(const raylet_options *o, manta_actor *out)
 {

@@ -25,6 +25,7 @@ MANTA_METHOD_DECLARE(MantaRaylet, describe, MantaNodeInfo)           /* this nod
 MANTA_METHOD_DECLARE(MantaRaylet, meet, void, (MantaNodeInfo, node)) /* somebody else's node is there */
 MANTA_METHOD_DECLARE(MantaRaylet, start_job, void, (MantaJob, job))  /* on all nodes */
 MANTA_METHOD_DECLARE(MantaRaylet, begin_job, void, (MantaJob, job))  /* on this node: fetches the program */
+MANTA_METHOD_DECLARE(MantaRaylet, need_store, void)                  /* a driver here will use the node's object store */
 MANTA_METHOD_DECLARE(MantaRaylet, placements, manta_actor)           /* the cluster's placement groups, see placement.c */
 MANTA_METHOD_DECLARE(MantaRaylet, status, manta_str)
 MANTA_METHOD_DECLARE(MantaRaylet, ask, manta_bytes, (MantaQuestion, asked)) /* see ask.c */

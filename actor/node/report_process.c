@@ -10,6 +10,7 @@
 
 #include "actor/inspect/inspect.h"
 #include "actor/node/node.h"
+#include "actor/node/node_store.h"
 #include "actor/node/report.h"
 #include "actor/object/object_ops.h"
 #include "scheduler/os/os_file.h"
@@ -198,14 +199,22 @@ static void add_process(report *r)
     report_row_end(r);
 }
 
+/* A daemon's own objects are those of the store that it keeps. */
+static const char *count_objects(size_t *objects, uint64_t *bytes)
+{
+    const char *kept, *path = strchr(the_node.store_name, ' '); /* behind the machine's boot id */
+    if (node_store_usage(&kept, objects, bytes)) return *kept ? kept : "none yet";
+    the_objects->usage(objects, bytes);
+    return path ? path + 1 : "";
+}
+
 static void add_objects(report *r)
 {
     size_t objects = 0;
     uint64_t bytes = 0;
-    const char *path = strchr(the_node.store_name, ' '); /* behind the machine's boot id */
-    the_objects->usage(&objects, &bytes);
-    report_text(r, "table", the_objects->name);
-    report_text(r, "store", path ? path + 1 : "");
+    const char *path = count_objects(&objects, &bytes);
+    report_text(r, "table", *path ? object_store_table.name : the_objects->name);
+    report_text(r, "store", path);
     report_number(r, "objects", objects);
     report_number(r, "bytes", bytes);
     report_row_end(r);
@@ -217,7 +226,7 @@ static void add_memory(report *r)
     size_t objects = 0;
     uint64_t bytes = 0;
     (void)manta_read_stats(&s);
-    the_objects->usage(&objects, &bytes);
+    (void)count_objects(&objects, &bytes);
     report_number(r, "resident_kib", number_after("/proc/self/status", "VmRSS:"));
     report_number(r, "shared_kib", number_after("/proc/self/status", "RssShmem:"));
     report_number(r, "actors", s.actors_alive);

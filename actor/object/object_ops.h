@@ -53,7 +53,5 @@ typedef struct object_ops {
 
 extern const object_ops object_local_table, object_store_table;
 extern const object_ops *the_objects; /* the one in use */
-extern bool
-    object_store_is_daemons; /* set before manta_init: the store's memory is not touched ahead of its use, since this process itself hardly uses it */
 
 #endif

@@ -18,7 +18,6 @@ static store *the_store;
 static char store_path[512];
 static _Atomic uint32_t *retained; /* by slot */
 static bool has_sites;
-bool object_store_is_daemons;
 
 static store_id id_of(manta_ref ref) { return (store_id){{ref.id[0], ref.id[1]}}; }
 static manta_ref ref_of(store_id id) { return (manta_ref){{id.word[0], id.word[1]}}; }
@@ -44,7 +43,6 @@ static manta_status table_start(const manta_config *config)
         .spill_bytes = config->spill_bytes,
         .name = program_invocation_short_name,
         .no_keeper = is_private,
-        .no_prefault = object_store_is_daemons,
         .call_sites = config->object_sites};
     has_sites = config->object_sites;
     if (!(retained = os_map(SLOTS_MAX * sizeof *retained, OS_MAP_NORESERVE))) return no_start(MANTA_ENOMEM);

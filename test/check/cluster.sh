@@ -95,7 +95,11 @@ MANTA="$build/manta" timeout 60 "$root/tools/local-cluster" 3 --cores 1 >"$tmp/h
 wait_for "^3 nodes" "$build/manta" status --address "$(cat "$tmp/head")"
 [ ! -e "$store" ] || fail "the store of a killed daemon is still there"
 stores=$(for pid in $(sed -n 's/.*pid \([0-9]*\).*/\1/p' "$tmp/out"); do echo "/dev/shm/manta-$(id -u)-$pid"; done)
-for s in $stores; do [ -d "$s" ] || fail "a node has no store $s"; done
+for s in $stores; do [ ! -e "$s" ] || fail "an idle node has a store $s"; done
+grep -q "^no object store yet" "$tmp/out" || fail "the status does not tell that there is no store: $(cat "$tmp/out")"
+timeout 60 "$build/manta" run --address "$(cat "$tmp/head")" "$build/examples/quickstart" >"$tmp/out" || fail "quickstart on local-cluster"
+for s in $stores; do [ -d "$s" ] || fail "a node has no store $s for a job"; done
+"$build/manta" status --address "$(cat "$tmp/head")" | grep -q "^object store /dev/shm/manta-.* objects" || fail "the status does not tell of the store"
 MANTA="$build/manta" timeout 60 "$root/tools/local-cluster" stop >/dev/null || fail "local-cluster stop"
 for s in $stores; do [ ! -e "$s" ] || fail "$s is there after the stop"; done
 printf '#!/bin/sh\nshift\nexec sh -c "$*"\n' >"$tmp/ssh"

@@ -8,11 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "actor/node/gcs.h"
 #include "actor/node/program.h"
 #include "tools/manta/manta.h"
+#include "tools/manta/settings.h"
 
 enum { STOP_WAIT_MS = 10000 };
 
@@ -93,13 +95,35 @@ int command_stop(int argc, char **argv)
     return s.failed || !s.stopped ? 1 : 0;
 }
 
+/* In a process of its own, since this one becomes the driver: the daemon is asked for its store, which is made for the first one who needs it. */
+static void ask_for_store(const char *address)
+{
+    char error[1200];
+    manta_actor raylet;
+    manta_process_info there;
+    size_t n = 0;
+    if (!node_settings_prepare(error, sizeof error)) _exit(0); /* said by the driver */
+    manta_t *m = manta_init_with(&(manta_config){.size = sizeof(manta_config), .workers = 1, .join = address});
+    manta_status status = m ? manta_list_processes(&there, 1, &n) : MANTA_OK; /* who is not reached: said by the driver */
+    if (m && !status) status = manta_lookup_in(there.process, "manta.raylet", &raylet);
+    if (m && !status) status = manta_join(MantaRaylet_need_store(MantaRaylet_ref_of(raylet)));
+    if (status) fprintf(stderr, "manta run: %s: %s\n", address, manta_last_error()->message);
+    if (m) (void)manta_shutdown(m);
+    _exit(0);
+}
+
 /* The driver uses the store of the daemon, when that is on this machine. */
 static bool use_store(int pid, const char *address, void *wanted)
 {
     char path[64];
     if (strcmp(address, wanted) != 0) return true;
+    if (!node_store_is_there(pid)) {
+        pid_t asks = fork();
+        if (asks == 0) ask_for_store(address);
+        while (asks > 0 && waitpid(asks, NULL, 0) < 0 && errno == EINTR) continue;
+    }
     node_store_path(pid, path, sizeof path);
-    if (access(path, R_OK | W_OK | X_OK) == 0) setenv("MANTA_STORE", path, 0);
+    if (node_store_is_there(pid)) setenv("MANTA_STORE", path, 0);
     return false;
 }
 

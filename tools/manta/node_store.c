@@ -1,5 +1,5 @@
 /*
- * The object store of a node: a directory in /dev/shm that is named after the daemon. Those of daemons that are gone are removed by the next one that starts.
+ * Where the object store of a node is: in a directory in /dev/shm that is named after the daemon. Those of daemons that are gone are removed by the next one that starts.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -16,9 +16,18 @@
 enum { FREE_PERCENT = 30, DIRECTORIES = 256 };
 #define PLACE "/dev/shm"
 static const uint64_t most_bytes = 1ull << 30,
-                      least_bytes = 4ull << 20; /* a daemon takes no more by itself, since the room is taken at the start */
+                      least_bytes = 4ull << 20; /* a daemon takes no more by itself */
 
 void node_store_path(int pid, char *out, size_t room) { snprintf(out, room, PLACE "/manta-%d-%d", (int)getuid(), pid); }
+
+/* The control file comes when the daemon has made the store its own. */
+bool node_store_is_there(int pid)
+{
+    char path[64], control[80];
+    node_store_path(pid, path, sizeof path);
+    snprintf(control, sizeof control, "%s/control", path);
+    return access(control, R_OK | W_OK) == 0;
+}
 
 static uint64_t free_memory(void)
 {

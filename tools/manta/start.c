@@ -10,8 +10,8 @@
 #include <unistd.h>
 
 #include "actor/node/membership.h"
+#include "actor/node/node_store.h"
 #include "actor/node/raylet.h"
-#include "actor/object/object_ops.h"
 #include "tools/manta/manta.h"
 #include "tools/manta/settings.h"
 
@@ -60,16 +60,16 @@ static void report(int fd, bool ok, const char *text)
     fflush(NULL);
 }
 
-/* The node's store, which its workers find by MANTA_STORE. 0: none, objects are then in the process that made them. */
-static uint64_t prepare_store(char *path, size_t room)
+/* The node's store, which its workers find by MANTA_STORE. None with 0 bytes; objects are then in the process that made them. */
+static void plan_store(void)
 {
+    char path[64];
     uint64_t bytes = node_settings_number(NODE_STORE_BYTES);
     node_stores_clean();
-    if (!bytes || getenv("MANTA_STORE")) return 0;
-    node_store_path((int)getpid(), path, room);
+    if (!bytes || getenv("MANTA_STORE")) return;
+    node_store_path((int)getpid(), path, sizeof path);
+    node_store_plan(path, bytes, node_settings_text(NODE_SPILL), the_runtime.config.spill_bytes);
     setenv("MANTA_STORE", path, 1);
-    object_store_is_daemons = true;
-    return bytes;
 }
 
 static manta_status start_raylet(const start_options *o)
@@ -92,7 +92,6 @@ static manta_status start_raylet(const start_options *o)
 
 static int serve(const start_options *o, int fd)
 {
-    char store[64];
     sigset_t ends;
     int number;
     sigemptyset(&ends);
@@ -101,13 +100,11 @@ static int serve(const start_options *o, int fd)
     sigprocmask(SIG_BLOCK, &ends, NULL);
     if (o->keys) setenv("MANTA_KEYS", o->keys, 1); /* for the workers too */
     if (o->insecure) setenv("MANTA_INSECURE", "1", 1);
-    uint64_t store_bytes = prepare_store(store, sizeof store);
     manta_t *m = manta_init_with(&(manta_config){.size = sizeof(manta_config),
         .workers = 1,
         .listen = node_settings_text(NODE_LISTEN),
-        .insecure = o->insecure,
-        .object_bytes = store_bytes,
-        .spill = *node_settings_text(NODE_SPILL) ? node_settings_text(NODE_SPILL) : NULL});
+        .insecure = o->insecure});
+    if (m) plan_store();
     if (node_settings_file()) setenv("MANTA_CONFIG", node_settings_file(), 1); /* for the workers */
     manta_status status = m ? start_raylet(o) : MANTA_EINIT;
     if (status) {
@@ -120,7 +117,9 @@ static int serve(const start_options *o, int fd)
     daemon_forget();
     membership_leave();
     children_stop();
-    return manta_shutdown(m) == MANTA_OK ? 0 : 1;
+    status = manta_shutdown(m);
+    node_store_close();
+    return status == MANTA_OK ? 0 : 1;
 }
 
 /* Standard output and error go to a log beside the daemon's file. */

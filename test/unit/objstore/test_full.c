@@ -77,6 +77,37 @@ CHILD(on_small_tmpfs)
     _exit(0);
 }
 
+CHILD(growing)
+{
+    enum { SIZE = 3 * MIB, LIMIT = 100 };
+    store_id ids[LIMIT];
+    store_view v;
+    store *s = NULL;
+    int n = 0;
+    unsigned char *data = malloc(SIZE);
+    char path[128];
+    (void)parent;
+    if (!data || !mount_small(argument, 48)) _exit(SKIPPED);
+    snprintf(path, sizeof path, "%s/store", argument);
+    store_options o = {.mode = STORE_CREATE, .path = path, .capacity_bytes = 256 * MIB, .grows = true, .no_prefault = true, .full_wait_ms = 50};
+    CHECK_THAT(store_open(&o, &s) == MANTA_OK);
+    manta_status status = MANTA_OK;
+    for (; n < LIMIT && !status; n += !status) {
+        store_pattern(data, SIZE, (uint64_t)n);
+        status = store_put(s, data, SIZE, &ids[n]);
+    }
+    CHECK_THAT(n > 2 && n < 16 && status == MANTA_ESTOREFULL && strstr(store_error(), "no room for"));
+    CHECK_THAT(store_check(s, true) == MANTA_OK);
+    for (int i = 0; i < n; i++) {
+        CHECK_THAT(store_pin(s, ids[i], &v) == MANTA_OK && store_pattern_is(v.data, SIZE, (uint64_t)i));
+        store_unpin(s, ids[i]);
+    }
+    CHECK_THAT(store_drop(s, ids[0]) == MANTA_OK && store_put(s, data, SIZE / 2, &ids[0]) == MANTA_OK);
+    store_close(s);
+    CHECK_THAT(store_destroy(path) == MANTA_OK);
+    _exit(0);
+}
+
 CHILD(on_small_disk)
 {
     enum { LIMIT = 200 };
@@ -135,4 +166,11 @@ TEST(full_disk)
 {
     store_place p = store_place_new();
     EXPECT(ends_well("on_small_disk", p.spill));
+}
+
+/* A store that grows takes room as it is used: when the tmpfs has no more, puts fail clearly, what is there stays good, and what is freed can be used. */
+TEST(growing_store)
+{
+    store_place p = store_place_new();
+    EXPECT(ends_well("growing", p.spill));
 }
