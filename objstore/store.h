@@ -49,9 +49,10 @@ typedef struct store_options { /* 0: the default */
     uint32_t high_percent;   /* of the arena: spilling begins there (85) */
     uint32_t low_percent;    /* and ends here (75) */
     bool no_prefault;        /* do not touch the arena's pages ahead of their use */
-    bool grows;              /* the arena gets its room 2 MiB at a time, when that is first used, instead of at once: a tmpfs that is full then is MANTA_ESTOREFULL */
-    bool no_keeper;          /* no thread that calls store_tick each second while other processes are attached */
-    bool call_sites;         /* keep what store_site was told */
+    bool
+        grows; /* the arena gets its room 2 MiB at a time, when that is first used, instead of at once: a tmpfs that is full then is MANTA_ESTOREFULL */
+    bool no_keeper;  /* no thread that calls store_tick each second while other processes are attached */
+    bool call_sites; /* keep what store_site was told */
 } store_options;
 
 /* Opens or creates. MANTA_EINVAL (an option, a path that is none), MANTA_EEXIST (in use; or open in this process already), MANTA_ENOTFOUND, MANTA_ETYPE (made by another version

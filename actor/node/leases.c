@@ -81,48 +81,101 @@ static void enqueue(lessor *l, lease_request *r, bool infeasible)
 {
     bool report = infeasible && !r->infeasible;
     r->infeasible = infeasible;
-    if (report) say_infeasible(r);
+    if (report && !r->unfit_ns) say_infeasible(r);
     l->changed = true;
     if (!queue_push(&l->queue, r)) refuse(l, r, MANTA_ELIMIT, "too many requests wait on the node");
 }
 
+static bool is_unfit_here(const lessor *l, uint64_t job) { return unfit_is(l, job, l->nodes[0].place.id); }
+
+typedef struct choice { /* the nodes that can run the job's program; this one first, if it can */
+    place_node nodes[NODES_LIMIT];
+    int32_t at[NODES_LIMIT]; /* its index among all */
+    uint32_t n;
+} choice;
+
+static void gather(const lessor *l, const lease_request *r, choice *c)
+{
+    c->n = 0;
+    for (uint32_t i = 0; i < l->n_nodes; i++) {
+        const place_node *n = &l->nodes[i].place;
+        if (unfit_is(l, r->job, n->id)) continue;
+        c->nodes[c->n] = *n;
+        c->nodes[c->n].bytes = n->id == r->bytes_node ? r->bytes : 0;
+        c->at[c->n++] = (int32_t)i;
+    }
+}
+
 /* A node where it could run, if it has to wait. */
-static uint32_t where_to_wait(lessor *l, const place_request *q)
+static uint32_t where_to_wait(const choice *c, const place_request *q)
 {
     uint32_t best = 0;
-    for (uint32_t i = 0; i < l->n_nodes; i++)
-        if (place_is_feasible(&l->nodes[i].place, 1, q) &&
-            (!place_is_feasible(&l->nodes[best].place, 1, q) || l->nodes[i].place.queued < l->nodes[best].place.queued))
+    for (uint32_t i = 0; i < c->n; i++)
+        if (place_is_feasible(&c->nodes[i], 1, q) &&
+            (!place_is_feasible(&c->nodes[best], 1, q) || c->nodes[i].queued < c->nodes[best].queued))
             best = i;
-    return place_is_feasible(&l->nodes[0].place, 1, q) ? 0 : best;
+    return c->at[0] == 0 && place_is_feasible(&c->nodes[0], 1, q) ? 0 : best;
+}
+
+static place_request query_of(const lease_request *r)
+{
+    return (place_request){.need = r->need, .labels = r->labels, .strategy = r->strategy, .node = r->node};
 }
 
 static int32_t choose(lessor *l, const lease_request *r)
 {
-    static place_node nodes[NODES_LIMIT];
-    place_request q = {.need = r->need, .labels = r->labels, .strategy = r->strategy, .node = r->node};
-    if (r->group || (r->hops && place_is_feasible(&l->nodes[0].place, 1, &q) && resources_fit(&q.need, &l->nodes[0].place.available)))
+    static choice c;
+    place_request q = query_of(r);
+    bool may_stay = r->hops && !is_unfit_here(l, r->job);
+    if (r->group || (may_stay && place_is_feasible(&l->nodes[0].place, 1, &q) && resources_fit(&q.need, &l->nodes[0].place.available)))
         return 0;
-    for (uint32_t i = 0; i < l->n_nodes; i++) {
-        nodes[i] = l->nodes[i].place;
-        nodes[i].bytes = nodes[i].id == r->bytes_node ? r->bytes : 0;
-    }
+    gather(l, r, &c);
+    if (c.n && c.at[0]) q.here = -1;
     if (r->is_actor && !r->need.n && r->strategy <= PLACE_SPREAD) { /* it needs nothing: in turn */
-        for (uint32_t i = 0; !r->hops && i < l->n_nodes; i++) {
-            uint32_t n = l->turn++ % l->n_nodes;
-            if (place_is_feasible(&nodes[n], 1, &q)) return (int32_t)n;
+        for (uint32_t i = 0; !r->hops && i < c.n; i++) {
+            uint32_t n = l->turn++ % c.n;
+            if (place_is_feasible(&c.nodes[n], 1, &q)) return c.at[n];
         }
     }
-    int32_t found = place_pick(nodes, l->n_nodes, &q, &l->random);
-    return found == PLACE_FULL ? (int32_t)where_to_wait(l, &q) : found;
+    int32_t found = place_pick(c.nodes, c.n, &q, &l->random);
+    if (found == PLACE_FULL) found = (int32_t)where_to_wait(&c, &q);
+    return found < 0 ? found : c.at[found];
+}
+
+/* It could run somewhere, but for the program. */
+static bool is_for_unfit_only(const lessor *l, const lease_request *r, int32_t chosen)
+{
+    place_request q = query_of(r);
+    bool found = chosen == 0 && is_unfit_here(l, r->job);
+    for (uint32_t i = 0; chosen == PLACE_INFEASIBLE && !found && unfit_why(l, r->job) && i < l->n_nodes; i++)
+        found = place_is_feasible(&l->nodes[i].place, 1, &q);
+    return found;
+}
+
+static void send_on(lessor *l, lease_request *r, int32_t to)
+{
+    r->hops = r->hops < HOPS ? r->hops : HOPS - 1;
+    forward(l, r, (uint32_t)to);
 }
 
 /* Takes r. */
 static void place(lessor *l, lease_request *r)
 {
     int32_t to = choose(l, r);
-    if (to > 0 && r->hops < HOPS) forward(l, r, (uint32_t)to);
+    r->unfit_ns = is_for_unfit_only(l, r, to) ? pool_now_ns() : 0;
+    if (r->unfit_ns) enqueue(l, r, true);
+    else if (to > 0 && (r->hops < HOPS || is_unfit_here(l, r->job))) send_on(l, r, to);
     else enqueue(l, r, to == PLACE_INFEASIBLE);
+}
+
+/* A node that can run it may have come, and not be known here yet: what waits for one is refused after a while only. */
+static void refuse_unfit(lessor *l, uint64_t now)
+{
+    for (lease_request *r = l->n_unfit ? l->queue.first : NULL, *next; r; r = next) {
+        next = r->next;
+        if (r->unfit_ns && now - r->unfit_ns > UNFIT_WAIT_MS * OS_NS_PER_MS)
+            refuse(l, queue_remove(&l->queue, r), MANTA_EINIT, unfit_why(l, r->job) ? unfit_why(l, r->job) : "no node runs the program");
+    }
 }
 
 void leases_place_again(lessor *l)
@@ -134,10 +187,8 @@ void leases_place_again(lessor *l)
         int32_t to = choose(l, r);
         if (to == PLACE_INFEASIBLE) continue;
         r->infeasible = false;
-        if (to > 0) {
-            r->hops = r->hops < HOPS ? r->hops : HOPS - 1;
-            forward(l, queue_remove(&l->queue, r), (uint32_t)to);
-        }
+        r->unfit_ns = 0;
+        if (to > 0) send_on(l, queue_remove(&l->queue, r), to);
     }
 }
 
@@ -174,7 +225,7 @@ MANTA_METHOD_DEFINE(MantaLeases, steal, void, (manta_actor, leases), (manta_str,
     for (lease_request *r = l->queue.first, *next; r && left; r = next) {
         next = r->next;
         place_request q = {.need = r->need, .labels = r->labels, .strategy = r->strategy, .node = r->node, .here = -1};
-        if (r->group || r->hops >= HOPS || place_pick(&there, 1, &q, &l->random) != 0) continue;
+        if (r->group || r->hops >= HOPS || unfit_is(l, r->job, there.id) || place_pick(&there, 1, &q, &l->random) != 0) continue;
         resources_take(&there.available, &r->need);
         forward(l, queue_remove(&l->queue, r), thief);
         left--;
@@ -233,11 +284,22 @@ static bool is_known(lessor *l, const MantaRequest *what)
     return at >= 0 && !what->hops; /* from another node: it came here again */
 }
 
+/* Waits. True: it is known now, also when this node cannot run it, which its driver is told once. */
+static bool begin_job(lessor *l, const MantaJob *job)
+{
+    if (manta_join(MantaRaylet_begin_job(MantaRaylet_ref_of(l->raylet), *job)) == MANTA_OK) return true;
+    job_view *j = job_of(l, job->id);
+    if (j && !j->is_told)
+        (void)MantaDriver_output_send(MantaDriver_ref_of(j->info.driver), 0, true, manta_str_of(manta_last_error()->message));
+    if (j) j->is_told = true;
+    return j != NULL;
+}
+
 MANTA_METHOD_DEFINE(MantaLeases, request, void, (MantaRequest, what))
 {
     struct lessor *l = self->l;
     if (where_is(l, what.id) == NODES_LIMIT || is_known(l, &what)) return;
-    if (!job_of(l, what.job.id) && manta_join(MantaRaylet_begin_job(MantaRaylet_ref_of(l->raylet), what.job))) {
+    if (!job_of(l, what.job.id) && !begin_job(l, &what.job)) {
         (void)MantaOwner_refused_send(
             MantaOwner_ref_of(what.owner), what.id, (int32_t)manta_last_error()->status, manta_str_of(manta_last_error()->message));
         return;
@@ -327,6 +389,7 @@ MANTA_METHOD_DEFINE(MantaLeases, node, void, (MantaNodeInfo, info), (bool, is_up
     if (is_up && i == l->n_nodes && i < NODES_LIMIT) {
         fill_node(&l->nodes[i], &info);
         l->n_nodes++;
+        unfit_tell(l, info.leases);
     } else if (!is_up && i && i < l->n_nodes) l->nodes[i] = l->nodes[--l->n_nodes];
     for (i = 0; i < l->n_nodes; i++) l->nodes[i].place.labels = l->nodes[i].labels;
     l->changed = true;
@@ -362,6 +425,7 @@ MANTA_METHOD_DEFINE(MantaLeases, tick, void)
     bundles_expire(l, now);
     gossip(l);
     grants_call_back(l, now);
+    refuse_unfit(l, now);
     workers_tick(l, now);
 }
 
@@ -379,6 +443,7 @@ static bool outlives_job(lessor *l, const worker_view *w)
 
 static void job_over(lessor *l, uint64_t id)
 {
+    unfit_forget(l, id);
     for (lease_request *r = l->queue.first, *next; r; r = next) {
         next = r->next;
         if (r->job == id) base_free(queue_remove(&l->queue, r));
@@ -393,21 +458,25 @@ static void job_over(lessor *l, uint64_t id)
     }
 }
 
-MANTA_METHOD_DEFINE(MantaLeases, job, void, (MantaJob, job), (manta_str, path))
+bool job_add(lessor *l, const MantaJob *job, manta_str path)
 {
-    struct lessor *l = self->l;
-    if (!path.size) job_over(l, job.id);
-    if (!path.size || job_of(l, job.id)) return;
-    job_view *j = l->n_jobs < QUEUE_JOBS ? base_calloc(1, sizeof *j) : NULL;
-    if (!j) {
-        manta_fail(MANTA_ELIMIT, "at most %d jobs at a time", QUEUE_JOBS);
-        return;
-    }
-    j->info = job;
-    copy_text(j->name, sizeof j->name, job.name);
+    job_view *j = job_of(l, job->id);
+    if (j) return true;
+    if (!(j = l->n_jobs < QUEUE_JOBS ? base_calloc(1, sizeof *j) : NULL))
+        return manta_fail(MANTA_ELIMIT, "at most %d jobs at a time", QUEUE_JOBS), false;
+    j->info = *job;
+    copy_text(j->name, sizeof j->name, job->name);
     copy_text(j->path, sizeof j->path, path);
     j->info.name = manta_str_of(j->name);
     l->jobs[l->n_jobs++] = j;
+    return true;
+}
+
+MANTA_METHOD_DEFINE(MantaLeases, job, void, (MantaJob, job), (manta_str, path), (uint64_t, unfit), (manta_str, why))
+{
+    if (why.size) unfit_note(self->l, &job, unfit, why);
+    else if (!path.size) job_over(self->l, job.id);
+    else (void)job_add(self->l, &job, path);
 }
 
 MANTA_METHOD_DEFINE(MantaLeases, ready, void, (uint64_t, job), (manta_actor, process), (manta_actor, owner), (uint32_t, pid))

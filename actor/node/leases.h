@@ -20,6 +20,8 @@ enum {
     SEEN_LIMIT = 1 << 16,
     BUNDLES_LIMIT = 1024,
     GPUS_LIMIT = 64,
+    UNFIT_LIMIT = 1024,
+    UNFIT_WAIT_MS = 2000,
 };
 
 MANTA_STRUCT(MantaRequest, (uint64_t, id), (manta_actor, owner), (MantaJob, job), (manta_str, need), (manta_str, labels),
@@ -37,7 +39,8 @@ MANTA_METHOD_DECLARE(MantaLeases, load, void, (manta_actor, leases), (manta_str,
 MANTA_METHOD_DECLARE(MantaLeases, steal, void, (manta_actor, leases), (manta_str, available))
 MANTA_METHOD_DECLARE(MantaLeases, reserve, manta_str, (uint64_t, group), (int32_t, step), (manta_str, bundles))
 MANTA_METHOD_DECLARE(MantaLeases, node, void, (MantaNodeInfo, info), (bool, is_up))
-MANTA_METHOD_DECLARE(MantaLeases, job, void, (MantaJob, job), (manta_str, path)) /* path "": it is over */
+/* It begins here; path "": it is over. Or, with a reason why: the node `unfit`, which may be this one, cannot run its program. */
+MANTA_METHOD_DECLARE(MantaLeases, job, void, (MantaJob, job), (manta_str, path), (uint64_t, unfit), (manta_str, why))
 MANTA_METHOD_DECLARE(MantaLeases, ready, void, (uint64_t, job), (manta_actor, process), (manta_actor, owner), (uint32_t, pid))
 MANTA_METHOD_DECLARE(MantaLeases, ended, void, (uint32_t, pid), (manta_str, how))
 MANTA_METHOD_DECLARE(MantaLeases, said, void, (uint32_t, pid), (bool, is_error), (manta_str, text))
@@ -64,11 +67,17 @@ typedef struct node_view { /* what is known of a node; the first is this one */
 } node_view;
 
 typedef struct job_view {
-    MantaJob info; /* its name is `name` */
-    char name[64], path[600];
-    uint32_t failures; /* workers in a row that did not come up */
+    MantaJob info;            /* its name is `name` */
+    char name[64], path[600]; /* path "": this node cannot run it */
+    bool is_told;             /* the driver knows that */
+    uint32_t failures;        /* workers in a row that did not come up */
     char last_words[200];
 } job_view;
+
+typedef struct unfit_entry { /* a node that cannot run a job's program */
+    uint64_t job, node;
+    char why[400];
+} unfit_entry;
 
 typedef struct bundle_entry { /* part of a placement group that is reserved here */
     struct bundle_entry *next;
@@ -119,6 +128,8 @@ typedef struct lessor {
     bool changed;     /* since the last gossip */
     uint64_t idle_ns; /* after which a worker without leases is ended */
     uint32_t turn;
+    unfit_entry unfit[UNFIT_LIMIT];
+    uint32_t n_unfit, unfit_at;
 } lessor;
 
 /* workers.c */
@@ -133,6 +144,15 @@ uint32_t host_limit(const lessor *l);
 job_view *job_of(lessor *l, uint64_t id);
 void leases_drain(lessor *l);       /* grants what can be granted */
 void leases_place_again(lessor *l); /* the nodes have changed: what cannot run here may go elsewhere */
+
+bool job_add(lessor *l, const MantaJob *job, manta_str path); /* false: manta_fail has been called */
+
+/* unfit.c */
+bool unfit_is(const lessor *l, uint64_t job, uint64_t node);
+const char *unfit_why(const lessor *l, uint64_t job); /* of some node; NULL: none is unfit */
+void unfit_note(lessor *l, const MantaJob *job, uint64_t node, manta_str why);
+void unfit_forget(lessor *l, uint64_t job);
+void unfit_tell(const lessor *l, manta_actor leases); /* a new node: what this one cannot run */
 
 /* grants.c */
 bool grant_may(void *context, const lease_request *r);

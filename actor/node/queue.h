@@ -14,7 +14,7 @@ enum { QUEUE_LIMIT = 65536, QUEUE_JOBS = 256 };
 
 typedef struct lease_request { /* of an owner, for one lease; its id becomes the lease's */
     struct lease_request *next, *previous;
-    uint64_t id, job, node, group, bytes_node, bytes;
+    uint64_t id, job, node, group, bytes_node, bytes, unfit_ns; /* unfit_ns: since when no node is known that can run its program */
     int32_t bundle, priority;
     place_strategy strategy;
     uint32_t hops, failures;

@@ -32,7 +32,7 @@ typedef struct node_entry {
 typedef struct job_entry {
     uint64_t id;
     manta_actor driver;
-    char name[64];
+    char name[64], refusal[MANTA_ADDRESS_BYTES + 300]; /* refusal: why this node cannot run it; "": it can */
 } job_entry;
 
 struct raylet {
@@ -165,7 +165,7 @@ static job_entry *find_job(struct raylet *r, uint64_t id)
 
 static void end_job(struct raylet *r, job_entry *job)
 {
-    (void)MantaLeases_job_send(MantaLeases_ref_of(r->leases), (MantaJob){.id = job->id}, manta_str_of(""));
+    (void)MantaLeases_job_send(MantaLeases_ref_of(r->leases), (MantaJob){.id = job->id}, manta_str_of(""), 0, manta_str_of(""));
     *job = r->jobs[--r->n_jobs];
 }
 
@@ -199,15 +199,28 @@ MANTA_METHOD_DEFINE(MantaRaylet, start_job, void, (MantaJob, job))
     if (failed == n) manta_fail(MANTA_EINIT, "no node runs %.*s: %s", (int)job.name.size, job.name.data, manta_last_error()->message);
 }
 
-static manta_status add_job(struct raylet *r, const MantaJob *job, const char *path)
+static job_entry *add_job(struct raylet *r, const MantaJob *job)
 {
-    if (r->n_jobs == JOBS_LIMIT) return error_set(MANTA_ELIMIT, "at most %d jobs at a time", JOBS_LIMIT);
+    if (r->n_jobs == JOBS_LIMIT) return error_set(MANTA_ELIMIT, "at most %d jobs at a time", JOBS_LIMIT), NULL;
     job_entry *j = &r->jobs[r->n_jobs++];
     *j = (job_entry){.id = job->id, .driver = job->driver};
     copy_text(j->name, sizeof j->name, job->name);
     (void)manta_monitor(job->driver, MantaRaylet_on_down, NULL);
     membership_watch(job->driver, &(membership_process){"", 0, job->id});
-    return manta_join(MantaLeases_job(MantaLeases_ref_of(r->leases), *job, manta_str_of(path)));
+    return j;
+}
+
+/* Remembers that this node cannot, so that its driver's end clears that too. */
+static void refuse_job(struct raylet *r, const MantaJob *job)
+{
+    char why[sizeof r->jobs->refusal];
+    snprintf(why, sizeof why, "%s: %s", r->nodes[0].address, manta_last_error()->message);
+    job_entry *j = find_job(r, job->id) ? NULL : add_job(r, job);
+    if (j) {
+        memcpy(j->refusal, why, sizeof why);
+        (void)manta_join(MantaLeases_job(MantaLeases_ref_of(r->leases), *job, manta_str_of(""), the_node.process, manta_str_of(why)));
+    }
+    manta_fail(MANTA_EINVAL, "%s", why);
 }
 
 /* Takes a while the first time: not on the daemon's only worker thread. */
@@ -228,15 +241,20 @@ MANTA_METHOD_DEFINE(MantaRaylet, begin_job, void, (MantaJob, job))
 {
     struct raylet *r = self->r;
     char path[PROGRAM_PATH];
-    if (find_job(r, job.id)) return;
+    job_entry *j = find_job(r, job.id);
+    if (j && j->refusal[0]) manta_fail(MANTA_EINVAL, "%s", j->refusal);
+    if (j) return;
     if (!job.driver.id) { /* asked for by a worker of a job that this node knows, or knew */
         manta_fail(MANTA_EDEAD, "%s: the job is over", r->nodes[0].address);
         return;
     }
     manta_status status = program_get(&r->programs, &job, path);
     if (!status) status = make_store();
-    if (!status && !find_job(r, job.id)) status = add_job(r, &job, path);
-    if (status) manta_fail(status, "%s: %s", r->nodes[0].address, manta_last_error()->message);
+    if (!status && !find_job(r, job.id)) {
+        status = add_job(r, &job) ? manta_join(MantaLeases_job(MantaLeases_ref_of(r->leases), job, manta_str_of(path), 0, manta_str_of("")))
+                                  : MANTA_ELIMIT;
+        if (status) manta_fail(status, "%s: %s", r->nodes[0].address, manta_last_error()->message);
+    } else if (status) refuse_job(r, &job);
 }
 
 MANTA_METHOD_DEFINE(MantaRaylet, placements, manta_actor)

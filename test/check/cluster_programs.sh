@@ -95,7 +95,9 @@ for program in needy libneedy.so; do
 done
 LD_LIBRARY_PATH="$tmp/lib" timeout 60 "$build/manta" start --address "$head" --cores 1 >"$tmp/node" || fail "a third node"
 wait_for "^3 nodes" "$build/manta" status --address "$head"
-LD_LIBRARY_PATH="$tmp/lib" run "$tmp/needy" >"$tmp/out" 2>"$tmp/err" || grep -q "MANTA_EINVAL: tcp.*not there: libneeded.so" "$tmp/err" || fail "needy where one node has its library: $(cat "$tmp/err")"
+LD_LIBRARY_PATH="$tmp/lib" run "$tmp/needy" where >"$tmp/out" 2>"$tmp/err" || fail "needy where one node has its library: $(cat "$tmp/err")"
+head -8 "$tmp/out" | cmp -s - "$tmp/squares" || fail "needy prints $(cat "$tmp/out")"
+grep -q '^elsewhere$' "$tmp/out" || fail "needy does not run on the node that has its library: $(cat "$tmp/out")"
 [ "$(grep -c "^(cluster) tcp.*not there: libneeded.so" "$tmp/err")" = 2 ] || fail "the nodes without the library are not named: $(cat "$tmp/err")"
 
 cp "$tmp/own" "$tmp/foreign"

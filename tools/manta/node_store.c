@@ -15,8 +15,7 @@
 
 enum { FREE_PERCENT = 30, DIRECTORIES = 256 };
 #define PLACE "/dev/shm"
-static const uint64_t most_bytes = 1ull << 30,
-                      least_bytes = 4ull << 20; /* a daemon takes no more by itself */
+static const uint64_t most_bytes = 1ull << 30, least_bytes = 4ull << 20; /* a daemon takes no more by itself */
 
 void node_store_path(int pid, char *out, size_t room) { snprintf(out, room, PLACE "/manta-%d-%d", (int)getuid(), pid); }
 

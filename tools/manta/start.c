@@ -100,10 +100,8 @@ static int serve(const start_options *o, int fd)
     sigprocmask(SIG_BLOCK, &ends, NULL);
     if (o->keys) setenv("MANTA_KEYS", o->keys, 1); /* for the workers too */
     if (o->insecure) setenv("MANTA_INSECURE", "1", 1);
-    manta_t *m = manta_init_with(&(manta_config){.size = sizeof(manta_config),
-        .workers = 1,
-        .listen = node_settings_text(NODE_LISTEN),
-        .insecure = o->insecure});
+    manta_t *m = manta_init_with(
+        &(manta_config){.size = sizeof(manta_config), .workers = 1, .listen = node_settings_text(NODE_LISTEN), .insecure = o->insecure});
     if (m) plan_store();
     if (node_settings_file()) setenv("MANTA_CONFIG", node_settings_file(), 1); /* for the workers */
     manta_status status = m ? start_raylet(o) : MANTA_EINIT;

@@ -89,7 +89,8 @@ CHILD(growing)
     (void)parent;
     if (!data || !mount_small(argument, 48)) _exit(SKIPPED);
     snprintf(path, sizeof path, "%s/store", argument);
-    store_options o = {.mode = STORE_CREATE, .path = path, .capacity_bytes = 256 * MIB, .grows = true, .no_prefault = true, .full_wait_ms = 50};
+    store_options o = {
+        .mode = STORE_CREATE, .path = path, .capacity_bytes = 256 * MIB, .grows = true, .no_prefault = true, .full_wait_ms = 50};
     CHECK_THAT(store_open(&o, &s) == MANTA_OK);
     manta_status status = MANTA_OK;
     for (; n < LIMIT && !status; n += !status) {
