@@ -2,7 +2,7 @@
  * A raylet's answers to the command manta: what it knows itself, and what the processes of its node say; for the whole cluster, what the other raylets say too.
  *
  * An answer is a sequence of MessagePack values, one for each process that was asked: [process, role, node, error, answer]: texts, and the answer as bytes: a report (report.h) or a trace. `error`
- * says why there is no answer. Questions: the kinds of report_of_process; of each raylet itself: nodes, jobs, log; trace (match: the level, or nothing); kill (match: an actor).
+ * says why there is no answer. Questions: the kinds of report_of_process; of each raylet itself: nodes, jobs, log; trace (match: "begin", "end" or nothing, see report_trace); kill (match: an actor).
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -75,8 +75,10 @@ static bool add_own(const struct raylet *r, MantaQuestion q, manta_writer *w)
 static manta_future ask_process(MantaQuestion q, manta_process who)
 {
     const manta_options *o = MANTA_OPTIONS(.timeout_ms = ANSWER_MS);
-    if (is(q.kind, "trace"))
-        return MantaNode_trace_with(o, service_of(who), q.match.size ? (uint32_t)atoi(q.match.data) : UINT32_MAX).future;
+    if (is(q.kind, "trace")) {
+        report_recording what = is(q.match, "begin") ? REPORT_BEGIN : is(q.match, "end") ? REPORT_END : REPORT_AS_IT_IS;
+        return MantaNode_trace_with(o, service_of(who), (uint32_t)what).future;
+    }
     if (is(q.kind, "kill")) return MantaNode_kill_with(o, service_of(who), q.match).future;
     return MantaNode_inspect_with(o, service_of(who), q.kind, q.match, q.limit).future;
 }

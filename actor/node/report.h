@@ -46,7 +46,8 @@ manta_bytes report_of_process(manta_str kind, manta_str match, uint32_t limit);
 /* "PROCESS:ID" in hex, which names an actor of this process in reports, and back: {0} for one of another process or none. */
 void report_actor_text(uint64_t id, char out[40]);
 manta_actor report_actor_of(manta_str text);
-/* The events that this process has recorded, as Chrome trace JSON, of the scope; first sets the level (UINT32_MAX: leaves it). */
-manta_bytes report_trace(uint32_t level);
+/* The events that this process has recorded, as Chrome trace JSON, of the scope. Begin: first all are recorded; end: first the level is what it was before the last begin without an end. */
+typedef enum report_recording { REPORT_AS_IT_IS, REPORT_BEGIN, REPORT_END } report_recording;
+manta_bytes report_trace(report_recording what);
 
 #endif

@@ -264,13 +264,28 @@ manta_bytes report_of_process(manta_str kind, manta_str match, uint32_t limit)
 
 /* ---- traces ---- */
 
-manta_bytes report_trace(uint32_t level)
+/* A command that was ended in the middle left it on; the next one ends that. */
+static void record(report_recording what)
+{
+    enum { ALL = 2 };
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    static bool is_on;
+    static uint32_t before;
+    pthread_mutex_lock(&lock);
+    if (what == REPORT_BEGIN && !is_on) before = __atomic_load_n(&the_runtime.trace_level, __ATOMIC_RELAXED);
+    if (what == REPORT_BEGIN) manta_trace_level(ALL);
+    if (what == REPORT_END && is_on) manta_trace_level(before);
+    if (what) is_on = what == REPORT_BEGIN;
+    pthread_mutex_unlock(&lock);
+}
+
+manta_bytes report_trace(report_recording what)
 {
     manta_bytes out = {NULL, 0};
     char path[40];
     uint64_t bytes = 0;
     int fd = memfd_create("manta-trace", MFD_CLOEXEC);
-    if (level != UINT32_MAX) manta_trace_level(level);
+    record(what);
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     if (fd < 0 || manta_trace_dump(path) || os_file_size(fd, &bytes)) error_set(MANTA_EIO, "the trace cannot be written");
     else if (bytes > TRACE_BYTES)

@@ -86,10 +86,10 @@ MANTA_METHOD_DEFINE(MantaNode, inspect, manta_bytes, (manta_str, kind), (manta_s
     return out;
 }
 
-MANTA_METHOD_DEFINE(MantaNode, trace, manta_bytes, (uint32_t, level))
+MANTA_METHOD_DEFINE(MantaNode, trace, manta_bytes, (uint32_t, what))
 {
     (void)self;
-    manta_bytes out = report_trace(level);
+    manta_bytes out = report_trace((report_recording)what);
     if (!out.data) manta_fail(manta_last_error()->status, "%s", manta_last_error()->message);
     return out;
 }

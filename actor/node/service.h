@@ -10,7 +10,7 @@
 
 MANTA_ACTOR(MantaNode, int unused;)
 MANTA_METHOD_DECLARE(MantaNode, inspect, manta_bytes, (manta_str, kind), (manta_str, match), (uint32_t, limit)) /* report.h */
-MANTA_METHOD_DECLARE(MantaNode, trace, manta_bytes, (uint32_t, level))
+MANTA_METHOD_DECLARE(MantaNode, trace, manta_bytes, (uint32_t, what))
 MANTA_METHOD_DECLARE(MantaNode, kill, bool, (manta_str, who)) /* an actor of this process, as reports name it; false: there is none */
 
 MantaNode_ref service_of(manta_process p);

@@ -99,6 +99,8 @@ python3 -c "
 import json
 events = json.load(open('$tmp/timeline.json'))['traceEvents']
 assert len({e['pid'] for e in events}) >= 2 and any(e.get('name') == 'Patient.beat' and e['ph'] == 'B' for e in events), len(events)" || fail "the timeline has no beats"
+beats() { ask timeline --out "$tmp/after.json" && grep -c '"Patient.beat"' "$tmp/after.json"; }
+[ "$(beats)" = "$(beats)" ] || fail "beats are recorded after the time is over"
 
 ask kill "$id"
 fails 1 "there is no actor $id" kill "$id"

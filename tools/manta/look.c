@@ -151,7 +151,7 @@ static int write_timeline(const answers *a, const char *path)
     return fclose(f) == 0 ? n : (fprintf(stderr, "manta timeline: %s: %s\n", path, strerror(errno)), -1);
 }
 
-/* Records for so long when it is not 0, with the level that was set by the programs themselves otherwise. */
+/* Records for so long when it is not 0, and leaves the recording on or off as it was. */
 static bool record(question *q, int seconds, answers *out)
 {
     manta_actor raylet;
@@ -159,11 +159,11 @@ static bool record(question *q, int seconds, answers *out)
     bool ok = m != NULL;
     answers started = {.n_rows = 0};
     if (ok && seconds) {
-        snprintf(q->match, sizeof q->match, "2");
+        snprintf(q->match, sizeof q->match, "begin");
         ok = question_ask(raylet, q, "trace", false, &started);
         answers_free(&started);
         (void)manta_sleep((uint64_t)seconds * 1000);
-        snprintf(q->match, sizeof q->match, "0");
+        snprintf(q->match, sizeof q->match, "end");
     }
     ok = ok && question_ask(raylet, q, "trace", false, out);
     if (m) (void)manta_shutdown(m);
