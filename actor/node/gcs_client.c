@@ -1,15 +1,16 @@
 /*
  * Calls to the control store from anywhere in this process.
  *
- * The client keeps the actor that led last. When that one does not lead any more its answer names who does; when it cannot be reached the others are asked in turn: the servers that were heard of, and the actor of
- * this node's daemon. All tries of one command carry the same client and request numbers, so it is applied once however often it arrives. A command that had no answer by its deadline may have been applied:
- * MANTA_EUNKNOWN.
+ * The client keeps the actor that led last. When that one does not lead any more, or does not answer, all that are known are asked at once who leads: the servers that were heard of, and the actor of this node's daemon;
+ * the first that says that it leads is asked from then on, so one that died costs no wait. One look serves all calls that wait. All tries of one command carry the same client and request numbers, so it is applied once
+ * however often it arrives. A command that had no answer by its deadline may have been applied: MANTA_EUNKNOWN.
  */
 #include <stdio.h>
 #include <string.h>
 
 #include "actor/node/gcs.h"
 #include "actor/node/node.h"
+#include "actor/node/service.h"
 #include "gcs/raft/raft_types.h"
 
 enum {
@@ -18,7 +19,8 @@ enum {
     TRY_MS = 300,
     TRY_MAX_MS = 2000,
     PAUSE_MS = 10,
-    PAUSE_MAX_MS = 100,
+    PAUSE_MAX_MS = 40,
+    ANSWER_MS = 200,
     CONNECT_MS = 300,
     SERVERS = 8
 };
@@ -33,7 +35,13 @@ static struct {
     pthread_mutex_t lock;
     manta_actor leader, home; /* {0}: unknown */
     char servers[GCS_ADDRESSES];
-    uint32_t turn;
+    struct {
+        uint64_t process;
+        manta_actor actor;
+    } found[SERVERS]; /* the control store's actors in processes where one was looked up */
+    uint32_t n_found;
+    bool is_introduced, is_looking;
+    uint64_t looked_ns; /* when a look that found the leader began */
     identity *identities[IDENTITIES];
 } client = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
@@ -87,13 +95,6 @@ static void request_end(const request *r, uint64_t number)
 
 /* ---- whom to ask ---- */
 
-static void set_leader(manta_actor a)
-{
-    pthread_mutex_lock(&client.lock);
-    client.leader = a;
-    pthread_mutex_unlock(&client.lock);
-}
-
 void gcs_know(manta_actor server)
 {
     pthread_mutex_lock(&client.lock);
@@ -139,41 +140,20 @@ manta_status process_at(const char *address, uint64_t timeout_ms, manta_process 
     return status;
 }
 
-/* The actor at an address becomes the one to ask. */
-static bool turn_to(const char *address)
-{
-    manta_process p;
-    manta_actor a = {0};
-    if (!*address || process_at(address, CONNECT_MS, &p) || manta_lookup_in(p, "manta.gcs", &a)) return false;
-    set_leader(a);
-    return true;
-}
-
-/* The n-th address of a list with commas between, modulo how many there are. */
-static void pick_server(uint32_t n, char out[RAFT_ADDRESS_BYTES])
-{
-    const char *at[SERVERS];
-    uint32_t count = 0;
-    out[0] = 0;
-    pthread_mutex_lock(&client.lock);
-    for (const char *s = client.servers; *s && count < SERVERS; s += *s == ',') {
-        at[count++] = s;
-        s += strcspn(s, ",");
-    }
-    if (count) snprintf(out, RAFT_ADDRESS_BYTES, "%.*s", (int)strcspn(at[n % count], ","), at[n % count]);
-    pthread_mutex_unlock(&client.lock);
-}
-
 /* Takes over the list of somebody who serves, or any list when there was none. True: it serves. */
+static bool take_servers(const MantaGcsPlace *place)
+{
+    pthread_mutex_lock(&client.lock);
+    if (place->servers.size && (place->server || !client.servers[0]))
+        snprintf(client.servers, sizeof client.servers, "%.*s", (int)place->servers.size, place->servers.data);
+    pthread_mutex_unlock(&client.lock);
+    return place->server != 0;
+}
+
 static bool learn_servers(manta_actor from)
 {
     MantaGcsPlace place;
-    if (!from.id || manta_get_timeout(MantaGcs_place(MantaGcs_ref_of(from)), &place, CONNECT_MS) || !place.servers.size) return false;
-    pthread_mutex_lock(&client.lock);
-    if (place.server || !client.servers[0])
-        snprintf(client.servers, sizeof client.servers, "%.*s", (int)place.servers.size, place.servers.data);
-    pthread_mutex_unlock(&client.lock);
-    return place.server != 0;
+    return from.id && manta_get_timeout(MantaGcs_place(MantaGcs_ref_of(from)), &place, CONNECT_MS) == MANTA_OK && take_servers(&place);
 }
 
 void gcs_refresh(void)
@@ -200,26 +180,129 @@ void gcs_suspect(uint64_t node)
     if (a.id) (void)MantaGcs_suspect_send(MantaGcs_ref_of(a), node, the_node.process);
 }
 
-/* After a try that came to nothing: odd ones ask a server that was heard of, even ones the node's own actor. */
-static void look_around(void)
+/* ---- who leads ---- */
+
+typedef struct look { /* whoever is asked */
+    manta_actor actors[SERVERS + 1];
+    manta_MantaGcsPlace_future answers[SERVERS + 1];
+    uint32_t n;
+} look;
+
+static void look_at(look *l, manta_actor a)
 {
-    char address[RAFT_ADDRESS_BYTES];
+    for (uint32_t i = 0; i < l->n; i++)
+        if (l->actors[i].id == a.id) return;
+    if (!a.id || l->n == SERVERS + 1) return;
+    l->actors[l->n] = a;
+    l->answers[l->n++] = MantaGcs_place(MantaGcs_ref_of(a));
+}
+
+static manta_actor found_in(uint64_t process)
+{
+    manta_actor a = {0};
     pthread_mutex_lock(&client.lock);
-    uint32_t n = client.turn++;
-    manta_actor home = client.home;
+    for (uint32_t i = 0; i < client.n_found; i++)
+        if (client.found[i].process == process) a = client.found[i].actor;
     pthread_mutex_unlock(&client.lock);
-    pick_server(n / 2, address);
-    if (n % 2 && turn_to(address)) return;
-    if (home.id) set_leader(home);
+    return a;
+}
+
+static void keep_found(uint64_t process, manta_actor a)
+{
+    pthread_mutex_lock(&client.lock);
+    uint32_t i = client.n_found++ % SERVERS;
+    if (client.n_found > SERVERS) client.n_found = SERVERS;
+    client.found[i].process = process;
+    client.found[i].actor = a;
+    pthread_mutex_unlock(&client.lock);
+}
+
+/* Looks up the actors of servers that are new, all at once; one that is not connected is dialled and asked the next time. */
+static void look_at_servers(look *l)
+{
+    char list[GCS_ADDRESSES], *rest = NULL;
+    manta_manta_actor_future lookups[SERVERS];
+    manta_process processes[SERVERS], p;
+    uint32_t n = 0;
+    (void)gcs_servers(list, sizeof list);
+    for (char *address = strtok_r(list, ",", &rest); address && n < SERVERS; address = strtok_r(NULL, ",", &rest)) {
+        const char *own = manta_listen_address(0);
+        if (own && strcmp(own, address) == 0) continue; /* home */
+        if (!is_up_at(address, &p)) (void)link_connect(the_node.links, address, 0);
+        else if (found_in(p.id).id) look_at(l, found_in(p.id));
+        else {
+            lookups[n] = node_lookup(p, "manta.gcs");
+            processes[n++] = p;
+        }
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        manta_actor a;
+        if (manta_get_timeout(lookups[i], &a, ANSWER_MS) == MANTA_OK) {
+            keep_found(processes[i].id, a);
+            look_at(l, a);
+        } else if (manta_last_error()->status == MANTA_ETIMEDOUT) (void)manta_future_release(lookups[i].future);
+    }
+}
+
+/* The first that leads; {0}: none that answers in time. */
+static manta_actor first_that_leads(look *l)
+{
+    bool ready[SERVERS + 1] = {false}, seen[SERVERS + 1] = {false};
+    manta_actor leader = {0};
+    uint64_t end = manta_now_ns() + ANSWER_MS * OS_NS_PER_MS, now;
+    for (uint32_t k = 1; k <= l->n && !leader.id && (now = manta_now_ns()) < end; k++) {
+        if (manta_wait(l->answers, l->n, k, (end - now) / OS_NS_PER_MS + 1, ready)) break;
+        for (uint32_t i = 0; i < l->n; i++) {
+            MantaGcsPlace place;
+            if (!ready[i] || seen[i]) continue;
+            seen[i] = true;
+            if (manta_get(l->answers[i], &place)) continue;
+            (void)take_servers(&place);
+            if (place.leads && !leader.id) leader = l->actors[i];
+        }
+    }
+    for (uint32_t i = 0; i < l->n; i++)
+        if (!seen[i]) (void)manta_future_release(l->answers[i].future);
+    return leader;
+}
+
+/* After a try that came to nothing at `since_ns`. False: nobody is known to lead, or another call looks. */
+static bool find_leader(uint64_t since_ns)
+{
+    look l = {.n = 0};
+    uint64_t began = manta_now_ns();
+    pthread_mutex_lock(&client.lock);
+    bool found = client.looked_ns > since_ns, busy = client.is_looking;
+    manta_actor home = client.home;
+    client.is_looking = busy || !found;
+    pthread_mutex_unlock(&client.lock);
+    if (found || busy) return found;
+    look_at(&l, home);
+    look_at_servers(&l);
+    manta_actor leader = first_that_leads(&l);
+    pthread_mutex_lock(&client.lock);
+    client.is_looking = false;
+    if (leader.id) {
+        client.leader = leader;
+        client.looked_ns = began;
+    }
+    pthread_mutex_unlock(&client.lock);
+    return leader.id != 0;
 }
 
 static manta_actor leader_now(void)
 {
     pthread_mutex_lock(&client.lock);
     manta_actor a = client.leader.id ? client.leader : client.home;
-    bool wants_servers = a.id && !client.servers[0];
+    bool is_new = a.id && !client.is_introduced;
+    client.is_introduced = client.is_introduced || is_new;
     pthread_mutex_unlock(&client.lock);
-    if (wants_servers) (void)learn_servers(a);
+    if (!is_new) return a;
+    (void)learn_servers(a);
+    (void)find_leader(manta_now_ns()); /* the others are known before the leader is lost */
+    pthread_mutex_lock(&client.lock);
+    a = client.leader;
+    pthread_mutex_unlock(&client.lock);
     return a;
 }
 
@@ -229,27 +312,26 @@ manta_actor gcs_some_server(void)
     manta_actor a = leader_now();
     if (!a.id) return a;
     if (manta_get_timeout(MantaGcs_place(MantaGcs_ref_of(a)), &place, CONNECT_MS) == MANTA_OK && place.server) return a;
-    look_around();
+    (void)find_leader(manta_now_ns());
     return (manta_actor){0};
 }
 
 /* ---- a call ---- */
 
-typedef enum outcome { DONE, AGAIN, UNSURE } outcome; /* unsure: it may have been applied */
-
-static outcome after_failure(manta_status status)
+/* Whether another try may help; all but the first of these may have been applied. */
+static bool is_worth_a_try(manta_status status)
 {
-    const manta_error *e = manta_last_error();
-    if (status == MANTA_ENOTLEADER) {
-        if (!turn_to(e->message)) look_around();
-        return AGAIN;
-    }
-    if (status == MANTA_EUNKNOWN || status == MANTA_EDEAD || status == MANTA_EEXIT || status == MANTA_ETIMEDOUT ||
-        status == MANTA_ENOTREADY || status == MANTA_EIO) {
-        look_around();
-        return UNSURE;
-    }
-    return DONE;
+    return status == MANTA_ENOTLEADER || status == MANTA_EUNKNOWN || status == MANTA_EDEAD || status == MANTA_EEXIT ||
+           status == MANTA_ETIMEDOUT || status == MANTA_ENOTREADY || status == MANTA_EIO;
+}
+
+/* Until somebody leads. False: the deadline has passed, or this call is cancelled. */
+static bool wait_for_leader(uint64_t deadline_ns)
+{
+    uint64_t since = manta_now_ns();
+    for (uint64_t pause = PAUSE_MS; !find_leader(since); pause = pause * 2 < PAUSE_MAX_MS ? pause * 2 : PAUSE_MAX_MS)
+        if (manta_now_ns() >= deadline_ns || manta_sleep(pause)) return false;
+    return true;
 }
 
 static manta_status one_try(bool is_query, manta_bytes bytes, uint64_t timeout_ms, manta_bytes *out)
@@ -265,22 +347,20 @@ static manta_status one_try(bool is_query, manta_bytes bytes, uint64_t timeout_m
 
 static manta_status call_until(bool is_query, manta_bytes bytes, uint64_t deadline_ns, manta_bytes *out)
 {
-    uint64_t pause = PAUSE_MS, patience = TRY_MS; /* a server that is only slow gets more of it each time */
-    bool unsure = false;
+    uint64_t patience = TRY_MS; /* a server that is only slow gets more of it each time */
+    bool unsure = false, again = false;
+    char last[256] = "nobody leads it";
     for (;; patience = patience * 2 < TRY_MAX_MS ? patience * 2 : TRY_MAX_MS) {
         uint64_t now = manta_now_ns(), left_ms = deadline_ns > now ? (deadline_ns - now) / OS_NS_PER_MS + 1 : 0;
         if (!left_ms) break;
         manta_status status = one_try(is_query, bytes, left_ms < patience ? left_ms : patience, out);
-        if (!status) return MANTA_OK;
-        outcome o = after_failure(status);
-        if (o == DONE || status == MANTA_ECANCELLED) return status;
-        unsure = unsure || o == UNSURE;
-        if (o == AGAIN && pause == PAUSE_MS) pause++; /* the leader was named: at once, the first time */
-        else if (manta_sleep(pause)) return manta_last_error()->status;
-        else pause = pause * 2 < PAUSE_MAX_MS ? pause * 2 : PAUSE_MAX_MS;
+        if (!status || !is_worth_a_try(status)) return status;
+        snprintf(last, sizeof last, "%s", manta_last_error()->message);
+        unsure = unsure || status != MANTA_ENOTLEADER;
+        if (again && manta_sleep(PAUSE_MS)) return manta_last_error()->status; /* one that has just been found is asked at once */
+        again = true;
+        if (!wait_for_leader(deadline_ns) && manta_now_ns() < deadline_ns) return manta_last_error()->status;
     }
-    char last[256];
-    snprintf(last, sizeof last, "%s", manta_last_error()->message);
     return error_set(is_query || !unsure ? MANTA_ETIMEDOUT : MANTA_EUNKNOWN, "the control store does not answer: %s", last);
 }
 
@@ -313,5 +393,7 @@ void gcs_client_stop(void)
     memset(client.identities, 0, sizeof client.identities);
     client.leader = client.home = (manta_actor){0};
     client.servers[0] = 0;
-    client.turn = 0;
+    client.n_found = 0;
+    client.is_introduced = client.is_looking = false;
+    client.looked_ns = 0;
 }

@@ -110,6 +110,11 @@ MantaNode_ref service_of(manta_process p)
     return MantaNode_ref_of((manta_actor){p.id == the_node.process ? the_node.service : proxy_of(p.id, 0)});
 }
 
+manta_manta_actor_future node_lookup(manta_process process, const char *name)
+{
+    return MantaNode_lookup(service_of(process), manta_str_of(name));
+}
+
 manta_status manta_lookup_in(manta_process process, const char *name, manta_actor *out)
 {
     if (!the_node.is_on || process.id == the_node.process) return names_get(name, out);

@@ -14,5 +14,6 @@ MANTA_METHOD_DECLARE(MantaNode, trace, manta_bytes, (uint32_t, what))
 MANTA_METHOD_DECLARE(MantaNode, kill, bool, (manta_str, who)) /* an actor of this process, as reports name it; false: there is none */
 
 MantaNode_ref service_of(manta_process p);
+manta_manta_actor_future node_lookup(manta_process process, const char *name); /* manta_lookup_in without the wait */
 
 #endif
