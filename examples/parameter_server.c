@@ -6,7 +6,8 @@
  * FILE has a digit a line: 64 grey values from 0 to 16, then which digit it is (tools/fetch-data digits); without it, digits are made up. Every fifth is held out for the test.
  *
  * The main program has the parameters. In each round it puts them into an object; every worker, an actor with its own share of the data, reads that object in place and answers with the
- * gradient of its next batch; the main program adds up the answers in the order of the workers, so a run with N workers always gives the same result.
+ * gradient of that round's batch; the main program adds up the answers in the order of the workers, so a run with N workers always gives the same result. A worker that is lost with its
+ * machine is started again elsewhere, gets its share again, and does the round again: the result is still the same.
  */
 #include <math.h>
 #include <stdio.h>
@@ -82,10 +83,11 @@ static int answer(const network *n, const float *x)
 
 /* ---- a worker ---- */
 
-MANTA_ACTOR(Worker, row *rows; size_t count, next;)
+MANTA_ACTOR(Worker, row *rows; size_t count;)
 
 MANTA_METHOD(Worker, load, void, (manta_object, rows))
 {
+    free(self->rows); /* it may come twice */
     self->count = rows.size / sizeof(row);
     self->rows = malloc(rows.size);
     if (!self->rows || !self->count) {
@@ -95,13 +97,13 @@ MANTA_METHOD(Worker, load, void, (manta_object, rows))
     memcpy(self->rows, rows.data, rows.size);
 }
 
-MANTA_METHOD(Worker, gradient, manta_bytes, (manta_object, parameters))
+MANTA_METHOD(Worker, gradient, manta_bytes, (uint32_t, round), (manta_object, parameters))
 {
     network *sum = manta_alloc(sizeof *sum);
     if (!sum || !self->count || parameters.size != sizeof *sum)
         return manta_fail(MANTA_EINVAL, "no data, no memory, or parameters of %zu bytes", parameters.size), (manta_bytes){NULL, 0};
     memset(sum, 0, sizeof *sum);
-    for (int i = 0; i < BATCH; i++) learn(parameters.data, &self->rows[self->next++ % self->count], sum);
+    for (int i = 0; i < BATCH; i++) learn(parameters.data, &self->rows[((size_t)round * BATCH + (size_t)i) % self->count], sum);
     return (manta_bytes){sum, sizeof *sum};
 }
 
@@ -162,43 +164,82 @@ static double accuracy(const network *n, const row *rows, size_t count)
 
 /* ---- the server of parameters ---- */
 
-/* Every worker's share: the rows that are not held out, dealt out one by one. */
-static manta_status share_out(const row *rows, size_t count, const Worker_ref *workers, size_t n)
+typedef struct group { /* the workers, and what each one's share of the rows is */
+    Worker_ref workers[WORKERS_MAX];
+    manta_ref shares[WORKERS_MAX];
+    size_t n;
+} group;
+
+static bool is_lost(manta_status status) { return status == MANTA_EUNKNOWN || status == MANTA_EDEAD || status == MANTA_EEXIT; }
+
+/* A worker with its share; one that is lost on the way is started again. */
+static manta_status start_worker(group *g, size_t w)
 {
-    row *share = malloc((count / n + n) * sizeof *share);
+    enum { TRIES = 10 };
+    manta_status status = MANTA_OK;
+    for (int i = 0; i < TRIES; i++) {
+        g->workers[w] = Worker_spawn();
+        status = g->workers[w].actor.id ? manta_join(Worker_load(g->workers[w], manta_object_of(g->shares[w]))) : manta_last_error()->status;
+        if (!is_lost(status)) return status;
+    }
+    return status;
+}
+
+/* Every worker's share: the rows that are not held out, dealt out one by one. */
+static manta_status share_out(const row *rows, size_t count, group *g)
+{
+    row *share = malloc((count / g->n + g->n) * sizeof *share);
     manta_status status = share ? MANTA_OK : MANTA_ENOMEM;
-    for (size_t w = 0; w < n && !status; w++) {
+    for (size_t w = 0; w < g->n && !status; w++) {
         size_t size = 0, dealt = 0;
-        manta_ref object;
         for (size_t i = 0; i < count; i++)
-            if (!is_held_out(i) && dealt++ % n == w) share[size++] = rows[i];
-        status = manta_put(share, size * sizeof *share, &object);
-        if (!status) status = manta_join(Worker_load(workers[w], manta_object_of(object)));
+            if (!is_held_out(i) && dealt++ % g->n == w) share[size++] = rows[i];
+        status = manta_put(share, size * sizeof *share, &g->shares[w]);
+        if (!status) status = start_worker(g, w);
     }
     free(share);
     return status;
 }
 
-static manta_status train(network *n, const Worker_ref *workers, size_t n_workers, int rounds)
+/* The answer of one worker, of another in its place if need be. */
+static manta_status take(group *g, size_t w, int round, manta_ref parameters, manta_manta_bytes_future answer, manta_bytes *gradient)
+{
+    manta_status status = manta_get(answer, gradient);
+    while (is_lost(status)) {
+        fprintf(stderr, "parameter_server: worker %zu is lost in round %d, another takes its place\n", w + 1, round + 1);
+        if ((status = start_worker(g, w))) return status;
+        status = manta_get(Worker_gradient(g->workers[w], (uint32_t)round, manta_object_of(parameters)), gradient);
+    }
+    return status;
+}
+
+static manta_status one_round(const network *n, group *g, int round, float sum[PARAMETERS])
+{
+    manta_manta_bytes_future answers[WORKERS_MAX];
+    manta_ref object;
+    manta_status status = manta_put(n, sizeof *n, &object);
+    for (size_t w = 0; w < g->n && !status; w++)
+        answers[w] = Worker_gradient(g->workers[w], (uint32_t)round, manta_object_of(object));
+    for (size_t w = 0; w < g->n && !status; w++) {
+        manta_bytes gradient;
+        status = take(g, w, round, object, answers[w], &gradient);
+        for (int i = 0; i < PARAMETERS && !status; i++) sum[i] += ((const float *)gradient.data)[i];
+    }
+    return status;
+}
+
+static manta_status train(network *n, group *g, int rounds)
 {
     static float speed[PARAMETERS];
     float *parameters = (float *)n;
     for (int round = 0; round < rounds; round++) {
-        manta_manta_bytes_future answers[WORKERS_MAX];
         float sum[PARAMETERS] = {0};
-        manta_ref object;
         (void)manta_scope_begin(); /* the object and the answers of a round go with it */
-        manta_status status = manta_put(n, sizeof *n, &object);
-        for (size_t w = 0; w < n_workers && !status; w++) answers[w] = Worker_gradient(workers[w], manta_object_of(object));
-        for (size_t w = 0; w < n_workers && !status; w++) {
-            manta_bytes gradient;
-            status = manta_get(answers[w], &gradient);
-            for (int i = 0; i < PARAMETERS && !status; i++) sum[i] += ((const float *)gradient.data)[i];
-        }
+        manta_status status = one_round(n, g, round, sum);
         (void)manta_scope_end();
         if (status) return status;
         for (int i = 0; i < PARAMETERS; i++) {
-            speed[i] = 0.9f * speed[i] - 0.05f * sum[i] / (float)(n_workers * BATCH);
+            speed[i] = 0.9f * speed[i] - 0.05f * sum[i] / (float)(g->n * BATCH);
             parameters[i] += speed[i];
         }
     }
@@ -208,13 +249,13 @@ static manta_status train(network *n, const Worker_ref *workers, size_t n_worker
 static manta_status work(const row *rows, size_t count, size_t n_workers, int rounds)
 {
     static network n;
-    Worker_ref workers[WORKERS_MAX];
+    group g = {.n = n_workers};
     for (int i = 0; i < HIDDEN * IN; i++) n.w1[i / IN][i % IN] = random_between(-0.2f, 0.2f);
     for (int i = 0; i < OUT * HIDDEN; i++) n.w2[i / HIDDEN][i % HIDDEN] = random_between(-0.3f, 0.3f);
-    for (size_t w = 0; w < n_workers; w++)
-        if (!(workers[w] = Worker_spawn()).actor.id) return manta_last_error()->status;
-    manta_status status = share_out(rows, count, workers, n_workers);
-    if (!status) status = train(&n, workers, n_workers, rounds);
+    (void)manta_scope_begin(); /* the shares are kept until the end */
+    manta_status status = share_out(rows, count, &g);
+    if (!status) status = train(&n, &g, rounds);
+    (void)manta_scope_end();
     if (!status)
         printf("%zu digits, %zu workers, %d rounds: %.2f %% of those held out are read right\n", count, n_workers, rounds,
             accuracy(&n, rows, count));

@@ -10,7 +10,7 @@
 #include "actor/node/owner.h"
 #include "actor/runtime/internal.h"
 
-enum { RETRY_FIRST_MS = 10, RETRY_LONGEST_MS = 30000, RETRY_LIMIT = 1000 };
+enum { RETRY_FIRST_MS = 10, RETRY_LONGEST_MS = 30000, RETRY_LIMIT = 1000, RETRIES_OF_DEATHS = 3 };
 
 typedef struct attempt {
     wait_node node; /* in the inner future; first */
@@ -23,6 +23,7 @@ typedef struct attempt {
     const manta_method *method;
     manta_priority priority;
     uint32_t retries_left;
+    bool for_deaths; /* only when a worker or node died: nobody has asked for retries */
     uint64_t process; /* of a task */
     demand *demand;   /* of a task of a job */
     uint64_t delay_ms, timeout_ms;
@@ -98,11 +99,17 @@ static void retry_now(worker *w, pool_timer *timer)
     unlock_and_drop(t);
 }
 
+/* The task's process, not a call that its body made: what a body says has the body's name, or a cause. */
+static bool has_died(const attempt *t, const manta_error *e)
+{
+    return !t->to && e->status == MANTA_EUNKNOWN && !e->cause && (strcmp(e->method, t->method->name) != 0 || !e->method[0]);
+}
+
 static bool may_retry(const attempt *t, const future *f)
 {
     if (f->kind != VALUE_ERROR || !t->retries_left || load_relaxed(&t->user->cancelled)) return false;
-    bool died = !t->to && f->error->status == MANTA_EUNKNOWN; /* a task's process: who asks for retries says that it may run twice */
-    return died || manta_status_is_retryable(f->error->status);
+    if (t->for_deaths) return has_died(t, f->error);
+    return (!t->to && f->error->status == MANTA_EUNKNOWN) || manta_status_is_retryable(f->error->status);
 }
 
 /* Under the lock: the inner future is ready. */
@@ -186,7 +193,7 @@ static manta_status check_options(const manta_options *o, const manta_method *me
 {
     if (o->size > sizeof *o)
         return error_set(MANTA_EINVAL, "%s: options.size is %zu, this library knows %zu bytes", method->name, o->size, sizeof *o);
-    if (o->max_retries > RETRY_LIMIT)
+    if (o->max_retries > RETRY_LIMIT && o->max_retries != MANTA_RETRIES_NONE)
         return error_set(MANTA_EINVAL, "%s: options.max_retries is %u, at most %d", method->name, o->max_retries, RETRY_LIMIT);
     if (o->priority < MANTA_PRIORITY_LOW || o->priority > MANTA_PRIORITY_HIGH)
         return error_set(MANTA_EINVAL, "%s: options.priority is %d", method->name, (int)o->priority);
@@ -209,7 +216,8 @@ static attempt *attempt_new(worker *w, const manta_options *o, const manta_metho
     t->user = u;
     t->method = method;
     t->priority = o->priority;
-    t->retries_left = o->max_retries;
+    t->for_deaths = !o->max_retries;
+    t->retries_left = o->max_retries == MANTA_RETRIES_NONE ? 0 : o->max_retries ? o->max_retries : RETRIES_OF_DEATHS;
     t->process = o->process.id;
     t->delay_ms = o->retry_delay_ms ? o->retry_delay_ms : RETRY_FIRST_MS;
     t->timeout_ms = o->timeout_ms;
@@ -232,6 +240,7 @@ future *attempt_start(
     }
     t->to = to;
     t->demand = d;
+    if (t->for_deaths && !d) t->retries_left = 0;
     future *u = t->user;
     store_relaxed(&u->target, (uintptr_t)t);
     u->method = method;
@@ -273,7 +282,8 @@ bool attempt_cancel(future *u, bool force)
 
 manta_future manta_call_with(const manta_options *o, manta_actor to, const manta_method *method, const void *arguments, size_t extra_bytes)
 {
-    if (!o || (!o->timeout_ms && !o->max_retries && o->size <= sizeof *o)) return manta_call_method(to, method, arguments, extra_bytes);
+    bool plain = !o || (!o->timeout_ms && (!o->max_retries || o->max_retries == MANTA_RETRIES_NONE) && o->size <= sizeof *o);
+    if (plain) return manta_call_method(to, method, arguments, extra_bytes);
     worker *w = worker_self();
     if (to.id == 0) return manta_call_method(to, method, arguments, extra_bytes); /* fails with the reason */
     future *f = w ? attempt_start(w, o, to.id, method, arguments, extra_bytes, NULL) : NULL;

@@ -46,10 +46,10 @@ int main(int argc, char **argv)
     printf("the actor lives %s\n", manta_await(Where_pid(w)) == (int64_t)getpid() ? "here" : "elsewhere");
     if (argc > 1 && strcmp(argv[1], "die") == 0) {
         int64_t value;
-        manta_status status = manta_get(die_submit(), &value);
+        manta_status status = manta_get(die_submit_with(MANTA_OPTIONS(.max_retries = MANTA_RETRIES_NONE)), &value);
         printf("the task that died: %s\n", manta_status_name(status));
         if (argc > 2)
-            printf("died once: %d\n", (int)manta_await(die_once_submit_with(MANTA_OPTIONS(.max_retries = 3), manta_str_of(argv[2]))));
+            printf("died once: %d\n", (int)manta_await(die_once_submit(manta_str_of(argv[2]))));
         printf("and then: %d\n", (int)(manta_await(say_submit(99)) > 0));
     }
     fflush(stdout);

@@ -92,6 +92,8 @@ typedef struct {
     uint64_t id;
 } manta_placement_group; /* resources reserved together, see manta/placement.h */
 
+#define MANTA_RETRIES_NONE UINT32_MAX /* of options.max_retries: run at most once */
+
 /*
  * Options of a spawn, a call or a task. Zero means default everywhere, so that `&(manta_options){.size = sizeof(manta_options), .name =
  * "x"}` or MANTA_OPTIONS(.name = "x") says only what differs. `size` is this struct's size at the caller (0 counts as "all of it").
@@ -102,7 +104,8 @@ typedef struct manta_options {
         name; /* spawn: registered name, 1..127 bytes, unique in the process; in a job on a cluster: in the job's namespace, over all its nodes */
     uint64_t
         timeout_ms; /* call, task: the future fails with MANTA_ETIMEDOUT after this; spawn: so long it waits for a place on the cluster; 0: no limit */
-    uint32_t max_retries;     /* call, task: run again on a retryable failure (a task also when its process died), at most so often */
+    uint32_t max_retries;     /* call, task: run again on a retryable failure (a task also when its process died), at most so often. 0: only
+                                 a task of a job, when its worker or node died, at most 3 times; MANTA_RETRIES_NONE: never */
     uint32_t retry_delay_ms;  /* before the first retry; doubles each time up to 30 s; 0: 10 ms */
     manta_priority priority;  /* task */
     uint32_t mailbox_limit;   /* spawn: most queued messages; 0: the class's, else unbounded */
