@@ -149,6 +149,12 @@ static gcs_peer *peer_of(struct gcs_server *s, uint64_t id, const char *address)
     return p;
 }
 
+static void find_peer(struct gcs_server *s, gcs_peer *p)
+{
+    if (p->is_resolving || !p->address[0]) return;
+    p->is_resolving = MantaGcs_resolve_send(ref_of(s), p->id) == MANTA_OK;
+}
+
 static void on_send(void *context, uint64_t to, const char *address, raft_buffer *b)
 {
     struct gcs_server *s = context;
@@ -156,8 +162,18 @@ static void on_send(void *context, uint64_t to, const char *address, raft_buffer
     manta_bytes bytes = {b->bytes, b->size};
     if (p->actor.actor.id && MantaGcs_step_send(p->actor, raft_host_status_of(s->host).raft.id, bytes) == MANTA_OK) return;
     p->actor.actor.id = 0;
-    if (p->is_resolving || !p->address[0]) return;
-    p->is_resolving = MantaGcs_resolve_send(ref_of(s), to) == MANTA_OK;
+    find_peer(s, p);
+}
+
+/* Followers have nothing to say to each other until the leader is gone, and then the first votes must not be lost. */
+static void know_peers(struct gcs_server *s)
+{
+    raft_host_status status = raft_host_status_of(s->host);
+    const raft_configuration *c = raft_host_configuration(s->host);
+    for (uint32_t i = 0; i < c->count; i++) {
+        gcs_peer *p = c->servers[i].id == status.raft.id ? NULL : peer_of(s, c->servers[i].id, c->servers[i].address);
+        if (p && !p->actor.actor.id) find_peer(s, p);
+    }
 }
 
 static void on_state(void *context) { (void)context; }
@@ -355,6 +371,7 @@ MANTA_METHOD_DEFINE(MantaGcs, tick, void)
     if (!s->host || s->is_failed) return;
     raft_host_run(s->host, manta_now_ns());
     expire(s);
+    know_peers(s);
     server_arm(s);
     server_manage(s);
 }
