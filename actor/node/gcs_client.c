@@ -194,7 +194,8 @@ static void look_at(look *l, manta_actor a)
         if (l->actors[i].id == a.id) return;
     if (!a.id || l->n == SERVERS + 1) return;
     l->actors[l->n] = a;
-    l->answers[l->n++] = MantaGcs_place(MantaGcs_ref_of(a));
+    l->answers[l->n] = MantaGcs_place(MantaGcs_ref_of(a));
+    l->n += l->answers[l->n].future.id != 0;
 }
 
 static manta_actor found_in(uint64_t process)
@@ -244,25 +245,33 @@ static void look_at_servers(look *l)
     }
 }
 
+/* Takes one that is ready out of the look. True: it leads. */
+static bool take_answer(look *l, uint32_t i, manta_actor *out_leader)
+{
+    MantaGcsPlace place;
+    manta_actor a = l->actors[i];
+    manta_MantaGcsPlace_future answer = l->answers[i];
+    l->actors[i] = l->actors[--l->n];
+    l->answers[i] = l->answers[l->n];
+    if (manta_get(answer, &place)) return false;
+    (void)take_servers(&place);
+    if (place.leads) *out_leader = a;
+    return place.leads;
+}
+
 /* The first that leads; {0}: none that answers in time. */
 static manta_actor first_that_leads(look *l)
 {
-    bool ready[SERVERS + 1] = {false}, seen[SERVERS + 1] = {false};
+    bool ready[SERVERS + 1];
     manta_actor leader = {0};
     uint64_t end = manta_now_ns() + ANSWER_MS * OS_NS_PER_MS, now;
-    for (uint32_t k = 1; k <= l->n && !leader.id && (now = manta_now_ns()) < end; k++) {
-        if (manta_wait(l->answers, l->n, k, (end - now) / OS_NS_PER_MS + 1, ready)) break;
-        for (uint32_t i = 0; i < l->n; i++) {
-            MantaGcsPlace place;
-            if (!ready[i] || seen[i]) continue;
-            seen[i] = true;
-            if (manta_get(l->answers[i], &place)) continue;
-            (void)take_servers(&place);
-            if (place.leads && !leader.id) leader = l->actors[i];
-        }
+    while (l->n && !leader.id && (now = manta_now_ns()) < end) {
+        if (manta_wait(l->answers, l->n, 1, (end - now) / OS_NS_PER_MS + 1, ready)) break;
+        uint32_t i = 0;
+        while (i < l->n && !ready[i]) i++;
+        (void)take_answer(l, i, &leader);
     }
-    for (uint32_t i = 0; i < l->n; i++)
-        if (!seen[i]) (void)manta_future_release(l->answers[i].future);
+    while (l->n) (void)manta_future_release(l->answers[--l->n].future);
     return leader;
 }
 
