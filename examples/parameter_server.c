@@ -179,7 +179,8 @@ static manta_status start_worker(group *g, size_t w)
     manta_status status = MANTA_OK;
     for (int i = 0; i < TRIES; i++) {
         g->workers[w] = Worker_spawn();
-        status = g->workers[w].actor.id ? manta_join(Worker_load(g->workers[w], manta_object_of(g->shares[w]))) : manta_last_error()->status;
+        status =
+            g->workers[w].actor.id ? manta_join(Worker_load(g->workers[w], manta_object_of(g->shares[w]))) : manta_last_error()->status;
         if (!is_lost(status)) return status;
     }
     return status;
@@ -218,8 +219,7 @@ static manta_status one_round(const network *n, group *g, int round, float sum[P
     manta_manta_bytes_future answers[WORKERS_MAX];
     manta_ref object;
     manta_status status = manta_put(n, sizeof *n, &object);
-    for (size_t w = 0; w < g->n && !status; w++)
-        answers[w] = Worker_gradient(g->workers[w], (uint32_t)round, manta_object_of(object));
+    for (size_t w = 0; w < g->n && !status; w++) answers[w] = Worker_gradient(g->workers[w], (uint32_t)round, manta_object_of(object));
     for (size_t w = 0; w < g->n && !status; w++) {
         manta_bytes gradient;
         status = take(g, w, round, object, answers[w], &gradient);

@@ -433,11 +433,11 @@ MANTA_METHOD_DEFINE(MantaGcs, status, manta_str)
     if (!s->host) return manta_str_of("no server of the control store\n");
     raft_host_status status = raft_host_status_of(s->host);
     const raft_configuration *c = raft_host_configuration(s->host);
-    size_t n = (size_t)snprintf(text, ROOM, "control store: %s of term %llu, last %llu, durable %llu, commit %llu, applied %llu, snapshot %llu%s%s\n",
+    size_t n = (size_t)snprintf(text, ROOM,
+        "control store: %s of term %llu, last %llu, durable %llu, commit %llu, applied %llu, snapshot %llu%s%s\n",
         raft_state_name(status.raft.state), (unsigned long long)status.raft.term, (unsigned long long)status.raft.last,
-        (unsigned long long)status.raft.durable, (unsigned long long)status.raft.commit,
-        (unsigned long long)status.applied, (unsigned long long)status.raft.snapshot, s->is_failed ? "; stopped: " : "",
-        s->is_failed ? raft_host_failure(s->host) : "");
+        (unsigned long long)status.raft.durable, (unsigned long long)status.raft.commit, (unsigned long long)status.applied,
+        (unsigned long long)status.raft.snapshot, s->is_failed ? "; stopped: " : "", s->is_failed ? raft_host_failure(s->host) : "");
     for (uint32_t i = 0; i < c->count && n < ROOM - 300; i++)
         n += (size_t)snprintf(text + n, ROOM - n, "  %s %-28s %016llx%s\n", c->servers[i].role == RAFT_VOTER ? "voter  " : "learner",
             c->servers[i].address, (unsigned long long)c->servers[i].id, c->servers[i].id == status.raft.leader ? "  (leads)" : "");

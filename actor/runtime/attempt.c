@@ -23,7 +23,7 @@ typedef struct attempt {
     const manta_method *method;
     manta_priority priority;
     uint32_t retries_left;
-    bool for_deaths; /* only when a worker or node died: nobody has asked for retries */
+    bool for_deaths;  /* only when a worker or node died: nobody has asked for retries */
     uint64_t process; /* of a task */
     demand *demand;   /* of a task of a job */
     uint64_t delay_ms, timeout_ms;

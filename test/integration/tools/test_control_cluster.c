@@ -221,8 +221,7 @@ MANTA_METHOD(Locker, work, bool)
         if (status) return manta_fail(status, "%s", manta_last_error()->message), false;
         op.result = lock.token;
         note(&locks, op, MANTA_OK);
-        op = (linear_op){
-            .key = op.key, .client = op.client, .kind = LINEAR_RELEASE, .argument = lock.token, .call_ns = os_monotonic_ns()};
+        op = (linear_op){.key = op.key, .client = op.client, .kind = LINEAR_RELEASE, .argument = lock.token, .call_ns = os_monotonic_ns()};
         status = manta_lock_release(&lock);
         op.result = status == MANTA_OK;
         if (status && status != MANTA_ESTALE) return manta_fail(status, "%s", manta_last_error()->message), false;
