@@ -48,8 +48,7 @@ int main(int argc, char **argv)
         int64_t value;
         manta_status status = manta_get(die_submit_with(MANTA_OPTIONS(.max_retries = MANTA_RETRIES_NONE)), &value);
         printf("the task that died: %s\n", manta_status_name(status));
-        if (argc > 2)
-            printf("died once: %d\n", (int)manta_await(die_once_submit(manta_str_of(argv[2]))));
+        if (argc > 2) printf("died once: %d\n", (int)manta_await(die_once_submit(manta_str_of(argv[2]))));
         printf("and then: %d\n", (int)(manta_await(say_submit(99)) > 0));
     }
     fflush(stdout);
