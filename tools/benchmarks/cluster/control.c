@@ -62,8 +62,8 @@ static bool run(const Caller_ref *callers, int count, bool is_put, uint64_t seco
     for (int i = 0; i < count; i++) sum += each[i];
     uint32_t n = n_samples < SAMPLES ? n_samples : SAMPLES;
     qsort(samples, n, sizeof *samples, by_size);
-    printf("{\"call\": \"%s\", \"outstanding\": %d, \"per_s\": %.0f, \"p50_us\": %u, \"p99_us\": %u}\n", is_put ? "put" : "get", count, (double)sum / took,
-        n ? samples[n / 2] : 0, n ? samples[n - 1 - n / 100] : 0);
+    printf("{\"call\": \"%s\", \"outstanding\": %d, \"per_s\": %.0f, \"p50_us\": %u, \"p99_us\": %u}\n", is_put ? "put" : "get", count,
+        (double)sum / took, n ? samples[n / 2] : 0, n ? samples[n - 1 - n / 100] : 0);
     fflush(stdout);
     return true;
 }
@@ -82,6 +82,7 @@ int main(int argc, char **argv)
     gcs_know(gcs);
     for (uint64_t i = 0; i < CALLERS; i++) callers[i] = Caller_spawn(i);
     bool ok = run(callers, CALLERS, true, 1); /* warm */
-    for (int count = 1; ok && count <= CALLERS; count *= CALLERS) ok = run(callers, count, true, seconds) && run(callers, count, false, seconds);
+    for (int count = 1; ok && count <= CALLERS; count *= CALLERS)
+        ok = run(callers, count, true, seconds) && run(callers, count, false, seconds);
     return manta_shutdown(m) == MANTA_OK && ok ? 0 : 1;
 }
