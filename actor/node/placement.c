@@ -467,9 +467,14 @@ void placements_node(manta_actor placements, const MantaNodeInfo *info, bool is_
     (void)MantaPlacements_node_send(MantaPlacements_ref_of(placements), *info, is_up);
 }
 
+/* Not for long: a head that died is still taken for alive for up to 2 s, and who asks for a status wants to know just then. */
 manta_status placements_describe(manta_actor placements, manta_str *out)
 {
-    return manta_get(MantaPlacements_describe(MantaPlacements_ref_of(placements)), out);
+    enum { PATIENCE_MS = 300 };
+    manta_manta_str_future f = MantaPlacements_describe(MantaPlacements_ref_of(placements));
+    manta_status status = manta_get_timeout(f, out, PATIENCE_MS);
+    if (status == MANTA_ETIMEDOUT) (void)manta_future_release(f.future);
+    return status;
 }
 
 /* ---- public ---- */

@@ -69,8 +69,8 @@ kill_leader() {
 large=${MANTA_DATA:-$HOME/.cache/manta-data}/text
 if [ -f "$large" ] && [ -z "${MANTA_TEST_SCALE:-}" ]; then head -c 100000000 "$large" >"$tmp/text"; else
     awk 'BEGIN { for (n = 1; n < 20000; n++) { w = ""; for (i = n; i; i = int(i / 26)) w = w sprintf("%c", 97 + i % 26); print w, w "s the" } }' >"$tmp/words"
-    for _ in $(seq "${MANTA_TEST_COPIES:-150}"); do cat "$tmp/words"; done >"$tmp/text"
+    for _ in $(seq "${MANTA_TEST_COPIES:-400}"); do cat "$tmp/words"; done >"$tmp/text"
 fi
 digits=$("$root/tools/fetch-data" digits 2>/dev/null) || digits=
-kill_leader wordcount 0.7 "$build/examples/wordcount" --all "$tmp/text"
+kill_leader wordcount 0.5 "$build/examples/wordcount" --all "$tmp/text"
 kill_leader parameter_server 1.2 "$build/examples/parameter_server" --rounds 3000 $digits
