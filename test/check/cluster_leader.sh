@@ -67,7 +67,7 @@ kill_leader() {
 
 # A text that takes some seconds, when none has been fetched (tools/fetch-data text).
 large=${MANTA_DATA:-$HOME/.cache/manta-data}/text
-if [ -f "$large" ] && [ -z "${MANTA_TEST_SCALE:-}" ]; then head -c 100000000 "$large" >"$tmp/text"; else
+if [ -f "$large" ] && [ -z "${MANTA_TEST_SCALE:-}" ]; then head -c 250000000 "$large" >"$tmp/text"; else
     awk 'BEGIN { for (n = 1; n < 20000; n++) { w = ""; for (i = n; i; i = int(i / 26)) w = w sprintf("%c", 97 + i % 26); print w, w "s the" } }' >"$tmp/words"
     for _ in $(seq "${MANTA_TEST_COPIES:-400}"); do cat "$tmp/words"; done >"$tmp/text"
 fi
