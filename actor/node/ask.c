@@ -2,13 +2,14 @@
  * A raylet's answers to the command manta: what it knows itself, and what the processes of its node say; for the whole cluster, what the other raylets say too.
  *
  * An answer is a sequence of MessagePack values, one for each process that was asked: [process, role, node, error, answer]: texts, and the answer as bytes: a report (report.h) or a trace. `error`
- * says why there is no answer. Questions: the kinds of report_of_process; of each raylet itself: nodes, jobs, log; trace (match: "begin", "end" or nothing, see report_trace); kill (match: an actor).
+ * says why there is no answer. Questions: the kinds of report_of_process; of each raylet itself: nodes, jobs, log, crashes, crash (with frames); trace (match: "begin", "end" or nothing, see report_trace); kill (match: an actor).
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "actor/node/crash.h"
 #include "actor/node/raylet.h"
 #include "actor/node/report.h"
 #include "actor/node/service.h"
@@ -59,11 +60,12 @@ static void add_log(report *r, uint32_t limit)
 
 static bool add_own(const struct raylet *r, MantaQuestion q, manta_writer *w)
 {
-    bool is_log = is(q.kind, "log");
-    if (!is_log && !is(q.kind, "nodes") && !is(q.kind, "jobs")) return false;
+    bool is_log = is(q.kind, "log"), is_crash = is(q.kind, "crash") || is(q.kind, "crashes");
+    if (!is_log && !is_crash && !is(q.kind, "nodes") && !is(q.kind, "jobs")) return false;
     report *rows = report_new(q.match, q.limit);
     manta_bytes answer = {NULL, 0};
     if (rows && is_log) add_log(rows, q.limit);
+    else if (rows && is_crash) crashes_rows(rows, is(q.kind, "crash"));
     else if (rows) (void)raylet_rows(r, is(q.kind, "nodes") ? "nodes" : "jobs", rows);
     if (rows) answer = report_finish(rows);
     add(w, manta_this_process(), "node", raylet_address(r), answer.data ? "" : manta_last_error()->message, answer);

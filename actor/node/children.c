@@ -10,17 +10,23 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "actor/node/crash.h"
 #include "actor/node/leases.h"
+#include "actor/node/memory.h"
 #include "actor/node/program.h"
 
 enum { LINE_BYTES = 8192, ENVIRONMENT = 4096 };
 
 typedef struct child {
     uint32_t pid;
-    int fds[2]; /* stdout, stderr; -1: closed */
+    int fds[2];  /* stdout, stderr; -1: closed */
+    int last_fd; /* what it writes when it dies */
+    bool is_gone; /* collected */
+    char why[160];
     size_t held[2];
     char text[2][LINE_BYTES];
 } child;
@@ -42,10 +48,11 @@ extern char **environ;
 static char **make_environment(char *own, size_t room, const char *raylet_address, uint64_t job, const char *extra)
 {
     static const char *const dropped[] = {
-        "MANTA_CLUSTER=", "MANTA_WORKER=", "MANTA_LISTEN=", "MANTA_JOIN=", "MANTA_MODULE=", "MANTA_WORKERS=", "CUDA_VISIBLE_DEVICES="};
+        "MANTA_CLUSTER=", "MANTA_WORKER=", "MANTA_LISTEN=", "MANTA_JOIN=", "MANTA_MODULE=", "MANTA_WORKERS=", "CUDA_VISIBLE_DEVICES=", "MANTA_WORKER_CRASH="};
     static const char no_gpus[] = "CUDA_VISIBLE_DEVICES=",
                       one_thread[] = "MANTA_WORKERS=1"; /* tasks interleave at waits, so a cpu is used once */
-    char **out = base_calloc(ENVIRONMENT + 4, sizeof *out);
+    static const char last_words[] = "MANTA_WORKER_CRASH=3";
+    char **out = base_calloc(ENVIRONMENT + 5, sizeof *out);
     int n = 0;
     snprintf(own, room, "MANTA_WORKER=%s %llx", raylet_address, (unsigned long long)job);
     for (char **e = environ; out && *e && n < ENVIRONMENT; e++) {
@@ -56,12 +63,13 @@ static char **make_environment(char *own, size_t room, const char *raylet_addres
     if (!out) return NULL;
     out[n++] = own;
     out[n++] = (char *)(uintptr_t)one_thread;
+    out[n++] = (char *)(uintptr_t)last_words;
     out[n] = (char *)(uintptr_t)(extra ? extra : no_gpus);
     return out;
 }
 
 /* A module is loaded by this program, the command `manta`. */
-static int spawn(const char *program, const char *name, char **environment, const int ends[4], pid_t *out_pid)
+static int spawn(const char *program, const char *name, char **environment, const int ends[5], pid_t *out_pid)
 {
     posix_spawn_file_actions_t actions;
     bool is_module = program_is_module(program);
@@ -70,6 +78,7 @@ static int spawn(const char *program, const char *name, char **environment, cons
     posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
     posix_spawn_file_actions_adddup2(&actions, ends[1], 1);
     posix_spawn_file_actions_adddup2(&actions, ends[3], 2);
+    posix_spawn_file_actions_adddup2(&actions, ends[4], CRASH_FD); /* also when it is that one: it is open in the child then */
     int error = posix_spawn(out_pid, is_module ? "/proc/self/exe" : program, &actions, NULL, arguments, environment);
     posix_spawn_file_actions_destroy(&actions);
     return error;
@@ -85,37 +94,54 @@ static bool add(child *c)
     return ok;
 }
 
+/* Pipes for what it says, a file for its last words. An errno value. */
+static int open_ends(int ends[5])
+{
+    if (pipe2(ends, O_CLOEXEC) || pipe2(ends + 2, O_CLOEXEC)) return errno;
+    ends[4] = memfd_create("manta-last-words", MFD_CLOEXEC);
+    return ends[4] < 0 ? errno : 0;
+}
+
+static void close_ends(const int ends[5], bool failed)
+{
+    for (int i = 0; i < 5; i++)
+        if (ends[i] >= 0 && (failed || i == 1 || i == 3)) close(ends[i]);
+}
+
 manta_status child_run(
     const char *program, const char *name, uint64_t job, const char *raylet_address, const char *extra, uint32_t *out_pid)
 {
     char own[MANTA_ADDRESS_BYTES + 64];
-    int ends[4] = {-1, -1, -1, -1};
+    int ends[5] = {-1, -1, -1, -1, -1};
     pid_t pid = 0;
     child *c = base_calloc(1, sizeof *c);
     char **environment = make_environment(own, sizeof own, raylet_address, job, extra);
-    int error = !c || !environment                                     ? ENOMEM
-                : pipe2(ends, O_CLOEXEC) || pipe2(ends + 2, O_CLOEXEC) ? errno
-                                                                       : spawn(program, name, environment, ends, &pid);
+    int error = c && environment ? open_ends(ends) : ENOMEM;
+    if (!error) error = spawn(program, name, environment, ends, &pid);
     base_free(environment);
-    for (int i = 1; i < 4; i += 2)
-        if (ends[i] >= 0) close(ends[i]);
+    close_ends(ends, error != 0);
     if (error) {
-        for (int i = 0; i < 4; i += 2)
-            if (ends[i] >= 0) close(ends[i]);
         base_free(c);
         return error_set(error == ENOMEM ? MANTA_ENOMEM : MANTA_EIO, "%s: cannot be started: %s", name, strerror(error));
     }
-    *c = (child){.pid = (uint32_t)pid, .fds = {ends[0], ends[2]}};
+    *c = (child){.pid = (uint32_t)pid, .fds = {ends[0], ends[2]}, .last_fd = ends[4]};
     for (int i = 0; i < 2; i++) (void)fcntl(c->fds[i], F_SETFL, O_NONBLOCK);
     *out_pid = c->pid;
-    if (!add(c)) child_kill(c->pid);
+    if (!add(c)) (void)kill(pid, SIGKILL);
     return MANTA_OK;
 }
 
-void child_kill(uint32_t pid)
+/* A worker is collected by the thread only, and taken out of the list after that, so the number of one in the list is still its. */
+void child_kill(uint32_t pid, const char *why)
 {
-    (void)kill((pid_t)pid, SIGKILL);
-} /* a worker is collected by the thread only, so the number is still its */
+    pthread_mutex_lock(&all.lock);
+    for (int i = 0; i < all.count; i++) {
+        if (all.children[i]->pid != pid || all.children[i]->is_gone) continue;
+        if (!all.children[i]->why[0]) snprintf(all.children[i]->why, sizeof all.children[i]->why, "%s", why);
+        (void)kill((pid_t)pid, SIGKILL);
+    }
+    pthread_mutex_unlock(&all.lock);
+}
 
 /* ---- the thread ---- */
 
@@ -145,15 +171,48 @@ static void read_some(child *c, int stream)
     c->fds[stream] = -1;
 }
 
+/* The kernel's out-of-memory killer has been at work since the last look. */
+static bool oom_killed(void)
+{
+    static uint64_t before;
+    uint64_t now = memory_oom_kills(), since = now - before;
+    before = now;
+    return since != 0;
+}
+
+static void describe_end(child *c, int status, crash *out)
+{
+    *out = (crash){.pid = c->pid, .ended_ms = os_realtime_ns() / OS_NS_PER_MS};
+    crash_read_file(c->last_fd, out);
+    if (WIFSIGNALED(status)) out->signal = WTERMSIG(status) == SIGALRM && out->signal ? out->signal : WTERMSIG(status);
+    else out->signal = 0, out->exit_code = WEXITSTATUS(status);
+    bool oom = oom_killed();
+    if (c->why[0]) snprintf(out->reason, sizeof out->reason, "%s", c->why);
+    else if (oom && out->signal == SIGKILL)
+        snprintf(out->reason, sizeof out->reason, "the kernel's out-of-memory killer was at work on this machine");
+}
+
 static bool collect(child *c)
 {
     int status = 0;
-    char how[64];
+    crash *end;
     if (c->fds[0] >= 0 || c->fds[1] >= 0) return false;
+    while (waitid(P_PID, c->pid, &(siginfo_t){0}, WEXITED | WNOWAIT) < 0 && errno == EINTR) continue;
+    pthread_mutex_lock(&all.lock);
+    c->is_gone = true;
+    pthread_mutex_unlock(&all.lock);
     while (waitpid((pid_t)c->pid, &status, 0) < 0 && errno == EINTR) continue;
-    if (WIFSIGNALED(status)) snprintf(how, sizeof how, "killed by signal %d", WTERMSIG(status));
-    else snprintf(how, sizeof how, "exited with %d", WEXITSTATUS(status));
-    (void)MantaLeases_ended_send(MantaLeases_ref_of(all.leases), c->pid, manta_str_of(how));
+    if ((end = base_alloc(sizeof *end))) {
+        describe_end(c, status, end);
+        crashes_candidate(end);
+    }
+    (void)MantaLeases_ended_send(MantaLeases_ref_of(all.leases), c->pid, 0, 0, manta_str_of(""));
+    if (end) {
+        crash_symbolise(end); /* nobody waits for this */
+        crashes_frames(end);
+    }
+    base_free(end);
+    close(c->last_fd);
     return true;
 }
 
@@ -206,6 +265,7 @@ manta_status children_start(manta_actor leases)
 {
     all.leases = leases;
     store_seq(&all.stop, false);
+    (void)oom_killed();
     if ((all.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) < 0 || os_thread_start(&all.thread, "manta-children", run, NULL))
         return error_set(MANTA_ENOMEM, "no thread for worker processes");
     store_seq(&all.is_on, true);
@@ -220,12 +280,14 @@ void children_stop(void)
     (void)eventfd_write(all.wake_fd, 1);
     pthread_join(all.thread, NULL);
     for (int i = 0; i < all.count; i++) {
-        child_kill(all.children[i]->pid);
+        (void)kill((pid_t)all.children[i]->pid, SIGKILL);
         while (waitpid((pid_t)all.children[i]->pid, NULL, 0) < 0 && errno == EINTR) continue;
         for (int s = 0; s < 2; s++)
             if (all.children[i]->fds[s] >= 0) close(all.children[i]->fds[s]);
+        close(all.children[i]->last_fd);
         base_free(all.children[i]);
     }
     all.count = 0;
+    crashes_clear();
     close(all.wake_fd);
 }

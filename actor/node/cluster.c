@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "actor/node/crash.h"
 #include "actor/node/groups.h"
 #include "actor/node/owner.h"
 #include "actor/transfer/transfer.h"
@@ -119,23 +120,6 @@ void on_no_connection(void *context, const char *dialled, uint64_t expect, manta
     else if (worker_self()) dial_end(worker_self(), dialled, 0, status, reason);
 }
 
-static void fail_calls(worker *w, peer *p, const char *reason)
-{
-    pthread_mutex_lock(&p->lock);
-    id_table calls = p->calls;
-    p->calls = (id_table){0};
-    pthread_mutex_unlock(&p->lock);
-    size_t cursor = 0;
-    for (future *f; (f = id_table_next(&calls, &cursor, NULL));) {
-        if (f->packed == FUTURE_LEASED) f->packed = 0;
-        if (f->method || f->packed == FUTURE_PACKED)
-            future_fail_status(w, f, load_relaxed(&f->cancelled) ? MANTA_ECANCELLED : MANTA_EUNKNOWN, "process %016llx: %s",
-                (unsigned long long)p->process, reason);
-        else complete_watch(w, f, MANTA_EDEAD);
-    }
-    id_table_fini(&calls);
-}
-
 static void drop_waiting(peer *p)
 {
     while (p->first) {
@@ -164,8 +148,7 @@ void on_peer_down(void *context, link_peer who, manta_status status, const char 
         groups_peer_down(who.process);
         proxies_retire(who.process);
         owner_peer_down(w, who.process);
-        fail_calls(w, p, reason);
-        relations_break(w, p, reason);
+        mourn(w, p, reason);
         serve_cancel_all(w, p);
         borrowed_return_all(w, p);
         peer_wake_senders(w, p);
@@ -306,6 +289,7 @@ void node_stop(void)
     if (!the_node.is_on) return;
     job_stop();
     if (the_node.links) link_stop(the_node.links, LINGER_MS);
+    mourn_stop(worker_self());
     transfer_stop();
     size_t cursor = 0;
     worker *w = worker_self();

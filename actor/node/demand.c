@@ -52,11 +52,18 @@ static manta_status check_place(const manta_options *o, const char *what)
     return MANTA_OK;
 }
 
+/* Of an older program the options may be shorter. */
+static bool is_isolated(const manta_options *o)
+{
+    return o && (!o->size || o->size > offsetof(manta_options, isolated)) && o->isolated;
+}
+
 static bool read_demand(const manta_options *o, const char *what, bool is_actor, demand *d)
 {
     memset(d, 0, sizeof *d);
     if (read_need(o, what, is_actor, &d->need) || (o && check_place(o, what))) return false;
     d->is_actor = is_actor;
+    d->isolated = is_actor && is_isolated(o);
     d->bundle = -1;
     d->depth = 1;
     const char *labels = o && o->labels ? o->labels : "";
@@ -75,8 +82,9 @@ static bool read_demand(const manta_options *o, const char *what, bool is_actor,
 
 static bool is_same(const demand *a, const demand *b)
 {
-    return a->is_actor == b->is_actor && a->is_detached == b->is_detached && a->strategy == b->strategy && a->node == b->node &&
-           a->group == b->group && a->bundle == b->bundle && strcmp(a->labels, b->labels) == 0 && resources_equal(&a->need, &b->need);
+    return a->is_actor == b->is_actor && a->is_detached == b->is_detached && a->isolated == b->isolated && a->strategy == b->strategy &&
+           a->node == b->node && a->group == b->group && a->bundle == b->bundle && strcmp(a->labels, b->labels) == 0 &&
+           resources_equal(&a->need, &b->need);
 }
 
 static demand *find_or_add(const demand *wanted, const char *what)
@@ -101,7 +109,7 @@ static bool is_usual(const manta_options *o)
 {
     if (!o || (o->size && o->size <= offsetof(manta_options, cpus))) return true;
     return o->cpus == 0 && o->gpus == 0 && !o->memory_bytes && !o->resources && !o->labels && !o->where && !o->placement_group.id &&
-           !options_lifetime(o);
+           !options_lifetime(o) && !is_isolated(o);
 }
 
 demand *demand_of(const manta_options *o, const char *what, bool is_actor)
@@ -114,6 +122,16 @@ demand *demand_of(const manta_options *o, const char *what, bool is_actor)
     d = find_or_add(&wanted, what);
     if (is_plain) __atomic_store_n(place, d, __ATOMIC_RELEASE);
     return d;
+}
+
+demand *demand_of_actor(const manta_options *given, const manta_class *cls)
+{
+    manta_options o = {.size = 0};
+    if (!cls->options.isolated || is_isolated(given)) return demand_of(given, cls->name, true);
+    if (given) memcpy(&o, given, given->size && given->size < sizeof o ? given->size : sizeof o);
+    o.size = sizeof o;
+    o.isolated = true;
+    return demand_of(&o, cls->name, true);
 }
 
 uint64_t demand_new_id(const demand *d) { return (uint64_t)d->index << ID_BITS | os_random_u64() >> (64 - ID_BITS); }

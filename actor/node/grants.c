@@ -29,7 +29,8 @@ static resources *room_of(lessor *l, bundle_entry *of) { return of ? &of->availa
 
 static bool is_shared(const lease_request *r)
 {
-    return !r->is_detached && !resources_get(&r->need, "gpus") && (r->is_actor || !resources_get(&r->need, "cpus"));
+    bool apart = r->is_detached || r->isolated;
+    return !apart && !resources_get(&r->need, "gpus") && (r->is_actor || !resources_get(&r->need, "cpus"));
 }
 
 /* Whole gpus, or one that has the part left. */
@@ -148,7 +149,7 @@ void grant_end(lessor *l, lease_entry *x)
         w->cpus = 0;
         w->pool = NULL;
         w->idle_since_ns = pool_now_ns();
-        if (w->has_gpus || w->is_detached) worker_end(l, w);
+        if (w->has_gpus || w->is_detached || w->is_own) worker_end(l, w, "what it was for is over");
     }
     w->lent = w->blocked && w->leases;
     queue_use(&l->queue, r->job, &r->need, true);

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "actor/node/crash.h"
 #include "actor/node/jobs_store.h"
 #include "actor/node/owner.h"
 #include "actor/node/program.h"
@@ -31,10 +32,14 @@ MANTA_METHOD_DEFINE(MantaDriver, read, manta_bytes, (uint64_t, offset), (uint32_
     return out;
 }
 
-MANTA_METHOD_DEFINE(MantaDriver, worker_gone, void, (uint32_t, pid), (manta_str, how))
+MANTA_METHOD_DEFINE(MantaDriver, worker_gone, void, (uint32_t, pid), (manta_str, how), (uint64_t, process))
 {
+    char text[CRASH_TEXT], prefix[32];
     (void)self;
-    fprintf(stderr, "(worker %u) %.*s\n", pid, (int)how.size, how.data);
+    snprintf(text, sizeof text, "%.*s", (int)how.size, how.data);
+    size_t n = (size_t)snprintf(prefix, sizeof prefix, "worker %u ", pid);
+    if (process) mourn_told(worker_self(), process, text);
+    fprintf(stderr, "(worker %u) %s\n", pid, strncmp(text, prefix, n) == 0 ? text + n : text);
 }
 
 /* Each line with the worker's number before it, in one call, so that others' lines do not come between. */

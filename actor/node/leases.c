@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "actor/node/crash.h"
 #include "actor/node/membership.h"
 #include "actor/node/node.h"
 
@@ -62,7 +63,8 @@ static void forward(lessor *l, lease_request *r, uint32_t to)
     resources_take(&n->place.available, &r->need);
     if (job) {
         MantaRequest what = {r->id, r->owner, job->info, manta_str_of(need), manta_str_of(r->labels), (int32_t)r->strategy, r->node,
-            r->priority, r->group, r->bundle, r->hops + 1, r->is_actor, r->bytes_node, r->bytes, r->is_detached};
+            r->priority, r->group, r->bundle, r->hops + 1, r->is_actor, r->bytes_node, r->bytes,
+            (r->is_detached ? REQUEST_DETACHED : 0) | (r->isolated ? REQUEST_ISOLATED : 0)};
         (void)MantaLeases_request_send(MantaLeases_ref_of(n->leases), what);
     }
     base_free(r);
@@ -257,7 +259,8 @@ static lease_request *request_new(const MantaRequest *what)
         .strategy = (place_strategy)what->strategy,
         .hops = what->hops,
         .is_actor = what->is_actor,
-        .is_detached = what->is_detached,
+        .is_detached = (what->apart & REQUEST_DETACHED) != 0,
+        .isolated = (what->apart & REQUEST_ISOLATED) != 0,
         .owner = what->owner,
         .bytes_node = what->bytes_node,
         .bytes = what->bytes};
@@ -322,7 +325,8 @@ static void end_lease(lessor *l, lease_entry *x, bool kill)
     remember(l, r->id, TOMBSTONE);
     grant_end(l, x);
     base_free(r);
-    if (kill) worker_end(l, w);
+    if (kill) w->unwanted = true;
+    if (kill) worker_end(l, w, "its task was cancelled by force");
 }
 
 MANTA_METHOD_DEFINE(MantaLeases, release, void, (uint64_t, id), (bool, kill))
@@ -427,6 +431,7 @@ MANTA_METHOD_DEFINE(MantaLeases, tick, void)
     grants_call_back(l, now);
     refuse_unfit(l, now);
     workers_tick(l, now);
+    limits_tick(l, now);
 }
 
 /* ---- jobs and their workers ---- */
@@ -449,7 +454,7 @@ static void job_over(lessor *l, uint64_t id)
         if (r->job == id) base_free(queue_remove(&l->queue, r));
     }
     for (uint32_t i = 0; i < l->n_workers; i++)
-        if (l->workers[i]->job == id && !outlives_job(l, l->workers[i])) worker_end(l, l->workers[i]);
+        if (l->workers[i]->job == id && !outlives_job(l, l->workers[i])) worker_end(l, l->workers[i], "its job is over");
     for (uint32_t i = 0; i < l->n_jobs; i++) {
         if (l->jobs[i]->info.id != id) continue;
         base_free(l->jobs[i]);
@@ -490,6 +495,7 @@ MANTA_METHOD_DEFINE(MantaLeases, ready, void, (uint64_t, job), (manta_actor, pro
     }
     w->process = process;
     w->owner = owner;
+    w->process_id = manta_process_of(process).id;
     w->is_ready = true;
     membership_watch(process, &(membership_process){"worker", pid, 0});
     j->failures = 0;
@@ -511,25 +517,58 @@ static void lose_lease(lessor *l, lease_entry *x)
     else enqueue(l, r, false);
 }
 
-MANTA_METHOD_DEFINE(MantaLeases, ended, void, (uint32_t, pid), (manta_str, how))
+/* Those here that may have calls under way to it. */
+static void tell_workers(const lessor *l, uint64_t job, uint64_t process, manta_str how)
 {
-    struct lessor *l = self->l;
-    worker_view *w = worker_of_pid(l, pid);
-    job_view *j = w ? job_of(l, w->job) : NULL;
-    if (!w) return;
-    if (j && !w->ending) (void)MantaDriver_worker_gone_send(MantaDriver_ref_of(j->info.driver), pid, how);
-    else if (!w->ending) runtime_report("the worker %u of a detached actor %.*s", pid, (int)how.size, how.data);
-    if (j && !w->is_ready) {
-        j->failures++;
-        snprintf(j->last_words, sizeof j->last_words, "no worker came up: worker %u %.*s", pid, (int)how.size, how.data);
+    for (uint32_t i = 0; i < l->n_workers; i++) {
+        const worker_view *w = l->workers[i];
+        if (w->job == job && w->is_ready && !w->ending) (void)MantaOwner_died_send(MantaOwner_ref_of(w->owner), process, how);
     }
-    w->ending = true;
+}
+
+/* An end that nobody wanted: kept, and told to all processes of the job. j NULL: the job is over, the worker was a detached actor's. */
+static void report_end(lessor *l, worker_view *w, job_view *j)
+{
+    char text[CRASH_TEXT];
+    crashes_keep(w->pid, w->job, j ? j->name : "", text, sizeof text);
+    manta_str how = manta_str_of(text);
+    if (j) (void)MantaDriver_worker_gone_send(MantaDriver_ref_of(j->info.driver), w->pid, how, w->process_id);
+    else runtime_report("of a detached actor: %s", text);
+    if (w->is_ready) {
+        tell_workers(l, w->job, w->process_id, how);
+        for (uint32_t i = 1; i < l->n_nodes; i++)
+            (void)MantaLeases_ended_send(MantaLeases_ref_of(l->nodes[i].leases), 0, w->job, w->process_id, how);
+    } else if (j) {
+        j->failures++;
+        snprintf(j->last_words, sizeof j->last_words, "no worker came up: %s", text);
+    }
+}
+
+static void remove_worker(lessor *l, worker_view *w)
+{
     size_t cursor = 0;
+    w->ending = true;
     for (lease_entry *x; (x = id_table_next(&l->leases, &cursor, NULL));)
         if (x->worker == w) lose_lease(l, x);
     for (uint32_t i = 0; i < l->n_workers; i++)
         if (l->workers[i] == w) l->workers[i] = l->workers[--l->n_workers];
     base_free(w);
+}
+
+MANTA_METHOD_DEFINE(MantaLeases, ended, void, (uint32_t, pid), (uint64_t, job), (uint64_t, process), (manta_str, how))
+{
+    struct lessor *l = self->l;
+    if (!pid) {
+        tell_workers(l, job, process, how);
+        return;
+    }
+    worker_view *w = worker_of_pid(l, pid);
+    job_view *j = w ? job_of(l, w->job) : NULL;
+    if (w && (!w->ending || w->unwanted)) {
+        w->ending = true;
+        report_end(l, w, j);
+    } else crashes_drop(pid);
+    if (w) remove_worker(l, w);
     leases_drain(l);
 }
 
@@ -565,8 +604,8 @@ MANTA_METHOD_DEFINE(MantaLeases, describe, manta_str, (bool, nodes_only))
     return (manta_str){text, n};
 }
 
-MANTA_METHOD_DECLARE(MantaLeases, init, void, (MantaNodeInfo, info), (uint64_t, idle_ms))
-MANTA_METHOD_DEFINE(MantaLeases, init, void, (MantaNodeInfo, info), (uint64_t, idle_ms))
+MANTA_METHOD_DECLARE(MantaLeases, init, void, (MantaNodeInfo, info), (uint64_t, idle_ms), (uint64_t, worker_memory), (uint64_t, reserve))
+MANTA_METHOD_DEFINE(MantaLeases, init, void, (MantaNodeInfo, info), (uint64_t, idle_ms), (uint64_t, worker_memory), (uint64_t, reserve))
 {
     struct lessor *l = self->l = base_calloc(1, sizeof *l);
     if (!l) {
@@ -576,6 +615,8 @@ MANTA_METHOD_DEFINE(MantaLeases, init, void, (MantaNodeInfo, info), (uint64_t, i
     l->self = info.leases = manta_self();
     l->raylet = info.raylet;
     l->idle_ns = idle_ms * OS_NS_PER_MS;
+    l->worker_memory = worker_memory;
+    l->memory_reserve = reserve;
     fill_node(&l->nodes[0], &info);
     l->nodes[0].place.labels = l->nodes[0].labels;
     l->n_nodes = 1;
@@ -610,4 +651,7 @@ static void forget(void *self)
 MANTA_CLASS_WITH(MantaLeases, (.concurrency = 64, .on_free = forget), init, on_down, tick, request, release, hold, waiting, load, steal,
     reserve, node, job, ready, ended, said, describe)
 
-manta_actor leases_start(const MantaNodeInfo *info, uint64_t idle_ms) { return MantaLeases_spawn(*info, idle_ms).actor; }
+manta_actor leases_start(const MantaNodeInfo *info, const raylet_options *o)
+{
+    return MantaLeases_spawn(*info, o->idle_ms, o->worker_memory, o->memory_reserve).actor;
+}

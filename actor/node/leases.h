@@ -24,9 +24,10 @@ enum {
     UNFIT_WAIT_MS = 2000,
 };
 
+enum { REQUEST_DETACHED = 1, REQUEST_ISOLATED = 2 }; /* actors with a process of their own: it outlives the job; it is the actor's alone */
 MANTA_STRUCT(MantaRequest, (uint64_t, id), (manta_actor, owner), (MantaJob, job), (manta_str, need), (manta_str, labels),
     (int32_t, strategy), (uint64_t, node), (int32_t, priority), (uint64_t, group), (int32_t, bundle), (uint32_t, hops), (bool, is_actor),
-    (uint64_t, bytes_node), (uint64_t, bytes), (bool, is_detached))
+    (uint64_t, bytes_node), (uint64_t, bytes), (uint32_t, apart)) /* apart: REQUEST_* */
 MANTA_STRUCT(MantaGrant, (uint64_t, id), (manta_actor, process), (manta_actor, leases), (uint32_t, pid), (uint64_t, node), (uint32_t, cpus))
 
 MANTA_ACTOR(MantaLeases, struct lessor *l;)
@@ -42,7 +43,8 @@ MANTA_METHOD_DECLARE(MantaLeases, node, void, (MantaNodeInfo, info), (bool, is_u
 /* It begins here; path "": it is over. Or, with a reason why: the node `unfit`, which may be this one, cannot run its program. */
 MANTA_METHOD_DECLARE(MantaLeases, job, void, (MantaJob, job), (manta_str, path), (uint64_t, unfit), (manta_str, why))
 MANTA_METHOD_DECLARE(MantaLeases, ready, void, (uint64_t, job), (manta_actor, process), (manta_actor, owner), (uint32_t, pid))
-MANTA_METHOD_DECLARE(MantaLeases, ended, void, (uint32_t, pid), (manta_str, how))
+/* A worker here (crash.h has how, as a candidate), or with pid 0 one on another node. */
+MANTA_METHOD_DECLARE(MantaLeases, ended, void, (uint32_t, pid), (uint64_t, job), (uint64_t, process), (manta_str, how))
 MANTA_METHOD_DECLARE(MantaLeases, said, void, (uint32_t, pid), (bool, is_error), (manta_str, text))
 MANTA_METHOD_DECLARE(
     MantaLeases, describe, manta_str, (bool, nodes_only)) /* for people; nodes_only: a line for each, fields between tabs */
@@ -53,6 +55,7 @@ MANTA_METHOD_DECLARE(MantaOwner, granted, void, (MantaGrant, grant))
 MANTA_METHOD_DECLARE(MantaOwner, recalled, void, (uint64_t, lease))
 MANTA_METHOD_DECLARE(MantaOwner, refused, void, (uint64_t, request), (int32_t, status), (manta_str, text))
 MANTA_METHOD_DECLARE(MantaOwner, report, void, (manta_str, text))
+MANTA_METHOD_DECLARE(MantaOwner, died, void, (uint64_t, process), (manta_str, how)) /* a process of the job */
 MANTA_METHOD_DECLARE(MantaOwner, may_end, bool) /* nobody needs this worker process */
 
 /* Steps of reserve: ASK answers with what is free, the others with "ok", or "" for no. ABORT: what was prepared only. */
@@ -95,10 +98,14 @@ typedef struct worker_view {
     bool blocked, lent;     /* all its tasks wait; and nobody has been let in for that */
     bool ending, has_gpus;
     bool is_detached;   /* of one actor, which outlives the job */
+    bool unwanted;       /* ended by this node for what it does: its end is reported all the same */
+    uint64_t process_id; /* once it is ready */
     bundle_entry *pool; /* what `cpus` are of; NULL: the node */
     int64_t cpus;       /* held until its last lease has gone */
     uint32_t leases;
-    uint64_t idle_since_ns;
+    uint64_t idle_since_ns, started_ns;
+    bool is_own;                   /* of one isolated actor */
+    uint64_t memory, memory_limit; /* at the last look; 0: the node's limit */
 } worker_view;
 
 typedef struct lease_entry {
@@ -130,15 +137,20 @@ typedef struct lessor {
     uint32_t turn;
     unfit_entry unfit[UNFIT_LIMIT];
     uint32_t n_unfit, unfit_at;
+    uint64_t worker_memory, memory_reserve; /* limits.c; 0: none */
+    uint64_t memory_looked_ns;
 } lessor;
 
 /* workers.c */
 worker_view *worker_of_pid(lessor *l, uint32_t pid);
 worker_view *worker_for(lessor *l, job_view *job, const lease_request *r, bool shared,
     uint64_t gpu_mask); /* started when need be; NULL: error_set says why not */
-void worker_end(lessor *l, worker_view *w);
+void worker_end(lessor *l, worker_view *w, const char *why);
 void workers_tick(lessor *l, uint64_t now_ns);
 uint32_t host_limit(const lessor *l);
+
+/* limits.c */
+void limits_tick(lessor *l, uint64_t now_ns);
 
 /* leases.c */
 job_view *job_of(lessor *l, uint64_t id);

@@ -209,7 +209,8 @@ void serve_cancel_all(worker *w, peer *p); /* nobody waits for these any more */
 bool relation_note(peer *p, relation_record r);
 void relation_forget(peer *p, uint64_t here, uint64_t there, uint64_t monitor_id, bool is_watcher); /* is_watcher: of a monitor */
 bool relation_take(peer *p, uint64_t monitor_id, relation_record *out);                             /* of a watcher here */
-void relations_break(worker *w, peer *p, const char *reason);
+uint32_t relations_take(peer *p, relation_record **out); /* all, under the peer's lock; for relations_end. How many */
+void relations_end(worker *w, relation_record *items, uint32_t n, const char *reason); /* of a process that is gone; frees them */
 
 void peer_wake_senders(worker *w, peer *p);                               /* for another try */
 bool peer_wait(peer *p, bool (*is_over)(const peer *p), const char *why); /* until is_over; false: the wait was interrupted */

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "actor/node/crash.h"
 #include "actor/node/named.h"
 #include "actor/node/owner_internal.h"
 
@@ -51,7 +52,7 @@ static void send_request(worker *w, const demand *d, manta_actor to, uint64_t id
                                       .bytes_node = bytes_node,
                                       .bytes = bytes,
                                       .is_actor = d->is_actor,
-                                      .is_detached = d->is_detached}};
+                                      .apart = (d->is_detached ? REQUEST_DETACHED : 0) | (d->isolated ? REQUEST_ISOLATED : 0)}};
     post(w, to, &MantaLeases_request_method, &a, MantaLeases_request_args_extra(&a));
 }
 
@@ -330,6 +331,14 @@ MANTA_METHOD_DEFINE(MantaOwner, report, void, (manta_str, text))
     memcpy(last, line, sizeof last);
 }
 
+MANTA_METHOD_DEFINE(MantaOwner, died, void, (uint64_t, process), (manta_str, how))
+{
+    char text[CRASH_TEXT];
+    (void)self;
+    snprintf(text, sizeof text, "%.*s", (int)how.size, how.data);
+    mourn_told(worker_self(), process, text);
+}
+
 MANTA_METHOD_DEFINE(MantaOwner, may_end, bool)
 {
     (void)self;
@@ -388,7 +397,7 @@ MANTA_METHOD_DEFINE(MantaOwner, init, void)
     (void)manta_monitor(job_leases, MantaOwner_on_down, NULL);
 }
 
-MANTA_CLASS_WITH(MantaOwner, (.concurrency = 64), init, granted, recalled, refused, report, may_end, find_group, on_down)
+MANTA_CLASS_WITH(MantaOwner, (.concurrency = 64), init, granted, recalled, refused, report, died, may_end, find_group, on_down)
 
 /* ---- cancelling ---- */
 
@@ -474,7 +483,7 @@ void owner_peer_down(worker *w, uint64_t process)
 /* ---- actors ---- */
 
 /* Of a demand that needs nothing: actors share hosts, as many as the cluster has cpus, and as there are actors. */
-static bool is_shared(const demand *d) { return !d->need.n && !d->group && !d->is_detached; }
+static bool is_shared(const demand *d) { return !d->need.n && !d->group && !d->is_detached && !d->isolated; }
 
 static held *pick_host(demand *d)
 {

@@ -141,7 +141,7 @@ MANTA_METHOD_DEFINE(MantaRaylet, init, void)
     node_entry *n = &r->nodes[r->n_nodes++];
     describe_self(n);
     MantaNodeInfo info = info_of(n);
-    n->leases = r->leases = leases_start(&info, starting->idle_ms);
+    n->leases = r->leases = leases_start(&info, starting);
     if (r->is_head) n->placements = r->placements = placements_start();
     info.leases = n->leases;
     if (r->is_head) placements_node(r->placements, &info, true);

@@ -33,7 +33,7 @@ MANTA_METHOD_DECLARE(MantaRaylet, ask, manta_bytes, (MantaQuestion, asked)) /* s
 /* Runs in the driver. */
 MANTA_ACTOR(MantaDriver, int program;)
 MANTA_METHOD_DECLARE(MantaDriver, read, manta_bytes, (uint64_t, offset), (uint32_t, bytes)) /* of its program */
-MANTA_METHOD_DECLARE(MantaDriver, worker_gone, void, (uint32_t, pid), (manta_str, how))
+MANTA_METHOD_DECLARE(MantaDriver, worker_gone, void, (uint32_t, pid), (manta_str, how), (uint64_t, process))
 MANTA_METHOD_DECLARE(MantaDriver, output, void, (uint32_t, pid), (bool, is_error), (manta_str, text)) /* pid 0: of the cluster itself */
 
 /* ---- raylet.c ---- */
@@ -48,6 +48,8 @@ typedef struct raylet_options {
     uint32_t cores;        /* cpus of the node */
     uint64_t idle_ms;      /* after which a worker process without work ends */
     uint64_t cache_bytes;  /* of programs that are kept */
+    uint64_t worker_memory;  /* bytes that a worker process may use; 0: no limit */
+    uint64_t memory_reserve; /* bytes that are to stay free on the node: workers are ended for them; 0: none */
 } raylet_options;
 /* In a system that listens. The actor in *out. Waits for the head. */
 manta_status raylet_start(const raylet_options *options, manta_actor *out);
@@ -72,7 +74,7 @@ void children_stop(void);                        /* kills them */
 /* extra: one more line of its environment, or NULL. */
 manta_status child_run(
     const char *program, const char *name, uint64_t job, const char *raylet_address, const char *extra, uint32_t *out_pid);
-void child_kill(uint32_t pid);
+void child_kill(uint32_t pid, const char *why); /* why: for the report of its end */
 
 /* ---- job.c: the driver's and the worker's side ---- */
 manta_status job_start(
@@ -84,7 +86,7 @@ extern manta_actor job_leases; /* of this process's node: MantaLeases */
 extern manta_actor job_raylet;
 
 /* ---- leases.c ---- */
-manta_actor leases_start(const MantaNodeInfo *info, uint64_t idle_ms);
+manta_actor leases_start(const MantaNodeInfo *info, const raylet_options *options);
 /* ---- placement.c ---- */
 manta_actor placements_start(void);
 void placements_node(manta_actor placements, const MantaNodeInfo *info, bool is_up);

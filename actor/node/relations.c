@@ -63,14 +63,17 @@ bool relation_take(peer *p, uint64_t monitor_id, relation_record *out)
     return found;
 }
 
-void relations_break(worker *w, peer *p, const char *reason)
+uint32_t relations_take(peer *p, relation_record **out)
 {
-    pthread_mutex_lock(&p->lock);
-    relation_record *items = p->relations;
     uint32_t n = p->n_relations;
+    *out = p->relations;
     p->relations = NULL;
     p->n_relations = p->room_relations = 0;
-    pthread_mutex_unlock(&p->lock);
+    return n;
+}
+
+void relations_end(worker *w, relation_record *items, uint32_t n, const char *reason)
+{
     for (uint32_t i = 0; i < n; i++) {
         const relation_record *r = &items[i];
         if (!r->monitor) relation_signal(w, KIND_EXIT, r->here, r->there, 0, NULL, MANTA_EDEAD, reason);

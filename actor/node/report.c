@@ -77,14 +77,27 @@ static void add(report *r, report_field f)
     if (r->n_fields < REPORT_FIELDS) r->fields[r->n_fields++] = f;
 }
 
-void report_text(report *r, const char *key, const char *value)
+/* NULL: there is no room. */
+static const char *copy(report *r, const char *text)
 {
     char *to = r->text + r->text_used;
     size_t room = REPORT_TEXT - r->text_used;
-    if (!room) return;
-    snprintf(to, room, "%s", value);
+    if (!room) return NULL;
+    snprintf(to, room, "%s", text);
     r->text_used += strlen(to) + 1;
-    add(r, (report_field){key, to, 0});
+    return to;
+}
+
+void report_text(report *r, const char *key, const char *value)
+{
+    const char *text = copy(r, value);
+    if (text) add(r, (report_field){key, text, 0});
+}
+
+void report_key(report *r, const char *key, const char *value)
+{
+    const char *copied = copy(r, key);
+    if (copied) report_text(r, copied, value);
 }
 
 void report_number(report *r, const char *key, uint64_t value) { add(r, (report_field){key, NULL, value}); }

@@ -11,7 +11,7 @@
 
 #include "actor/runtime/internal.h"
 
-enum { REPORT_FIELDS = 20, REPORT_FILTERS = 8, REPORT_TEXT = 8192, REPORT_BYTES = 16 << 20 };
+enum { REPORT_FIELDS = 32, REPORT_FILTERS = 8, REPORT_TEXT = 8192, REPORT_BYTES = 16 << 20 };
 
 typedef struct report_field {
     const char *key, *text; /* text NULL: a number */
@@ -36,6 +36,7 @@ typedef struct report {
 report *report_new(manta_str match, uint32_t limit);
 void report_text(
     report *r, const char *key, const char *value); /* adds a field to the row; copied, cut when a row's texts pass REPORT_TEXT */
+void report_key(report *r, const char *key, const char *value); /* the same, with a key that is copied too */
 void report_number(report *r, const char *key, uint64_t value);
 void report_row_end(report *r);
 /* The report's bytes, of the handler's scope, and its end. On failure error_set has the reason, and the bytes are none. */

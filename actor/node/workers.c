@@ -36,7 +36,7 @@ static worker_view *find_idle(const lessor *l, uint64_t job)
     worker_view *best = NULL;
     for (uint32_t i = 0; i < l->n_workers; i++) {
         worker_view *w = l->workers[i];
-        bool free = w->job == job && !w->is_host && !w->leases && !w->ending && !w->has_gpus;
+        bool free = w->job == job && !w->is_host && !w->leases && !w->ending && !w->has_gpus && !w->is_own;
         if (free && (!best || (w->is_ready && !best->is_ready))) best = w;
     }
     return best;
@@ -65,25 +65,29 @@ static worker_view *start(lessor *l, const job_view *job, bool host, uint64_t gp
     w->job = job->info.id;
     w->is_host = host;
     w->has_gpus = gpu_mask != 0;
-    w->idle_since_ns = pool_now_ns();
+    w->idle_since_ns = w->started_ns = pool_now_ns();
     return l->workers[l->n_workers++] = w;
 }
 
 worker_view *worker_for(lessor *l, job_view *job, const lease_request *r, bool shared, uint64_t gpu_mask)
 {
     uint32_t hosts = 0;
-    worker_view *w = shared ? find_host(l, r->job, &hosts) : gpu_mask || r->is_detached ? NULL : find_idle(l, r->job);
+    worker_view *w = shared ? find_host(l, r->job, &hosts) : gpu_mask || r->is_detached || r->isolated ? NULL : find_idle(l, r->job);
     if (w && (!shared || !w->leases || hosts >= host_limit(l))) return w;
     worker_view *fresh = start(l, job, shared, gpu_mask);
     if (fresh) fresh->is_detached = r->is_detached;
+    if (fresh && r->isolated) {
+        fresh->is_own = true;
+        fresh->memory_limit = (uint64_t)(resources_get(&r->need, "memory") / RESOURCE_UNIT);
+    }
     return fresh ? fresh : w;
 }
 
-void worker_end(lessor *l, worker_view *w)
+void worker_end(lessor *l, worker_view *w, const char *why)
 {
     (void)l;
     w->ending = true;
-    child_kill(w->pid);
+    child_kill(w->pid, why);
 }
 
 /* Asks a worker that has been idle whether it may end: another process may still need an actor or an object of it. */
@@ -94,7 +98,7 @@ static void ask(lessor *l, worker_view *w)
     w->idle_since_ns = pool_now_ns();
     if (manta_get_timeout(MantaOwner_may_end(MantaOwner_ref_of(w->owner)), &may, GOSSIP_MS * 10) || !may) return;
     w = worker_of_pid(l, pid);
-    if (w && !w->leases) worker_end(l, w);
+    if (w && !w->leases) worker_end(l, w, "it was idle");
 }
 
 void workers_tick(lessor *l, uint64_t now_ns)

@@ -197,7 +197,7 @@ static inline manta_status place(const manta_class *cls, const manta_options *o,
     *out = (actor_place){.process = o ? o->process.id : 0};
     if (likely(!load_relaxed(&owner_is_on)) || out->process || (o && (o->link || o->where == MANTA_WHERE_HERE))) return MANTA_OK;
     if (cls->init && cls->init->arguments.refs) return MANTA_OK;
-    demand *d = demand_of(o, cls->name, true);
+    demand *d = demand_of_actor(o, cls);
     return d ? owner_place(d, o ? o->timeout_ms : 0, out) : manta_last_error()->status;
 }
 

@@ -10,6 +10,7 @@
 #include "actor/group/group.h"
 #include "actor/inspect/inspect.h"
 #include "actor/node/control.h"
+#include "actor/node/crash.h"
 #include "actor/node/node.h"
 #include "actor/runtime/config.h"
 #include "actor/runtime/internal.h"
@@ -156,6 +157,7 @@ static manta_t *start_locked(const manta_config *given, int *argc, char ***argv)
     the_runtime.seed = c.seed;
     store_relaxed(&the_runtime.stuck_ms, c.stuck_after_ms);
     the_runtime.trace_level = c.trace;
+    last_words_prepare();
     if (!pools_init(&c)) return fail_start("no memory for the pools");
     if (objects_start(&the_runtime.config)) return fail_start(manta_last_error()->message);
     if (start_pool(&c)) {

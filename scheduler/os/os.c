@@ -18,6 +18,7 @@
 
 #include "scheduler/base/alloc.h"
 #include "scheduler/base/check.h"
+#include "scheduler/os/os_crash.h"
 
 static uint64_t clock_ns(clockid_t clock)
 {
@@ -139,7 +140,10 @@ static void *thread_main(void *argument)
     thread_start start = *(thread_start *)argument;
     base_free(argument);
     pthread_setname_np(pthread_self(), start.name);
-    return start.run(start.argument);
+    (void)os_crash_thread_begin(); /* without one the handler runs on the stack at hand */
+    void *result = start.run(start.argument);
+    os_crash_thread_end();
+    return result;
 }
 
 /* Every signal goes to the threads of the program, except those that a fault of the thread itself raises: blocked, these would

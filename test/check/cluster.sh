@@ -64,7 +64,7 @@ for line in "12 of 12 tasks ran elsewhere" "the actor lives elsewhere" "the task
 done
 grep -q '^(worker [0-9]*) task 3$' "$tmp/out" || fail "what a worker prints does not arrive"
 grep -q '^(worker [0-9]*) about to die$' "$tmp/err" || fail "a worker's last words do not arrive"
-grep -q '^(worker [0-9]*) killed by signal 6$' "$tmp/err" || fail "a worker's end is not told"
+grep -q '^(worker [0-9]*) died by SIGABRT in task die (crash [0-9]* on tcp:.*)$' "$tmp/err" || fail "a worker's end is not told"
 
 timeout 60 "$build/manta" run --address "$head" "$build/test_app_group" >"$tmp/out" 2>"$tmp/err" || fail "group: $(cat "$tmp/err")"
 for line in "several processes, 6 members seen by the driver" "6 of 6 see all" "sent to 6 and 6" "6 of 6 heard all" "0 out of order"; do

@@ -22,6 +22,8 @@ static const tool_command commands[] = {
         "  --resources TEXT   what else it has: gpus=2,db=1 ... (memory: all; numbers have up to 4 decimals)\n"
         "  --labels TEXT      what tasks may ask for: zone=a,disk=ssd ...\n"
         "  --idle-ms N        a worker process without work ends after this (default 5000)\n"
+        "  --worker-memory N  bytes that a worker process may use, without shared ones; beyond it it is ended (default 0: no limit)\n"
+        "  --memory-reserve N bytes of the node's memory that are to stay free: a worker is ended for them (default 0: none)\n"
         "  --directory DIR    where programs are kept (default /tmp/manta-UID/programs)\n"
         "  --cache BYTES      of programs that are kept there; beyond it the least recently used go (default 4 GiB)\n"
         "  --store-bytes N    room of the node's object store in /dev/shm (default 30 % of the free memory, at most 1 GiB; 0: no store)\n"
@@ -41,8 +43,8 @@ static const tool_command commands[] = {
                 "program too.\n"},
     {"module", command_module, false, "FILE [ARGUMENT...]", "runs a shared object in this process alone",
         "It must have `int manta_main(int argc, char **argv)`.\n"},
-    {"list", command_list, true, "actors|tasks|objects|nodes|processes|jobs [options]", "lists what there is", ASKING},
-    {"get", command_get, true, "actor|task|node|process|job ID [options]", "all about one of them",
+    {"list", command_list, true, "actors|tasks|objects|nodes|processes|jobs|crashes [options]", "lists what there is", ASKING},
+    {"get", command_get, true, "actor|task|node|process|job|crash ID [options]", "all about one of them",
         ADDRESS "  --json             as JSON\n"
                 "ID is the first field of list.\n"},
     {"summary", command_summary, true, "actors|tasks|methods [options]", "counts by class and state, calls by method", ASKING},

@@ -32,12 +32,12 @@ static int show(const question *q, const char *kind, bool is_sum)
 
 int command_list(int argc, char **argv)
 {
-    static const char *const kinds[] = {"actors", "tasks", "objects", "nodes", "processes", "jobs", NULL};
+    static const char *const kinds[] = {"actors", "tasks", "objects", "nodes", "processes", "jobs", "crashes", NULL};
     question q = {.limit = LIST_LIMIT};
     int code = question_parse("list", &argc, argv, &q);
     if (code) return code;
     if (argc != 1 || !is_one_of(argv[0], kinds))
-        return wrong_usage("list wants actors, tasks, objects, nodes, processes or jobs, got %s", argc ? argv[argc > 1] : "nothing");
+        return wrong_usage("list wants actors, tasks, objects, nodes, processes, jobs or crashes, got %s", argc ? argv[argc > 1] : "nothing");
     return show(&q, argv[0], false);
 }
 
@@ -68,7 +68,7 @@ int command_stack(int argc, char **argv) { return show_all("stack", "stack", arg
 
 int command_get(int argc, char **argv)
 {
-    static const char *const kinds[] = {"actors", "tasks", "nodes", "processes", "jobs", NULL};
+    static const char *const kinds[] = {"actors", "tasks", "nodes", "processes", "jobs", "crash", NULL};
     question q = {.limit = LIST_LIMIT};
     answers a;
     char kind[16] = "";
@@ -77,7 +77,7 @@ int command_get(int argc, char **argv)
     if (argc == 2)
         snprintf(kind, sizeof kind, "%s%s", argv[0], is_one_of(argv[0], kinds) ? "" : strcmp(argv[0], "process") == 0 ? "es" : "s");
     if (argc != 2 || !is_one_of(kind, kinds))
-        return wrong_usage("get wants %s", "actor, task, node, process or job, and an id as list shows it");
+        return wrong_usage("get wants %s", "actor, task, node, process, job or crash, and an id as list shows it");
     if (snprintf(q.match, sizeof q.match, "%s=%s", strcmp(kind, "nodes") == 0 ? "address" : "id", argv[1]) >= 200 || strchr(argv[1], '\n'))
         return wrong_usage("%s is no id", argv[1]);
     if (!question_once(&q, kind, true, &a)) return 1;

@@ -22,6 +22,8 @@ typedef enum node_setting {
     NODE_RESOURCES,
     NODE_LABELS,
     NODE_IDLE_MS,
+    NODE_WORKER_MEMORY,
+    NODE_MEMORY_RESERVE,
     NODE_SETTINGS
 } node_setting;
 

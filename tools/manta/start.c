@@ -86,7 +86,9 @@ static manta_status start_raylet(const start_options *o)
         .cores = (uint32_t)node_settings_number(NODE_CORES),
         .resources = *node_settings_text(NODE_RESOURCES) ? node_settings_text(NODE_RESOURCES) : NULL,
         .labels = *node_settings_text(NODE_LABELS) ? node_settings_text(NODE_LABELS) : NULL,
-        .idle_ms = node_settings_number(NODE_IDLE_MS)};
+        .idle_ms = node_settings_number(NODE_IDLE_MS),
+        .worker_memory = node_settings_number(NODE_WORKER_MEMORY),
+        .memory_reserve = node_settings_number(NODE_MEMORY_RESERVE)};
     return raylet_start(&r, &raylet);
 }
 
