@@ -548,6 +548,7 @@ static void remove_worker(lessor *l, worker_view *w)
 {
     size_t cursor = 0;
     w->ending = true;
+    if (w->is_ready) link_drop(the_node.links, w->process_id, MANTA_EDEAD);
     for (lease_entry *x; (x = id_table_next(&l->leases, &cursor, NULL));)
         if (x->worker == w) lose_lease(l, x);
     for (uint32_t i = 0; i < l->n_workers; i++)

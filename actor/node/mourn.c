@@ -1,5 +1,6 @@
 /*
- * Calls to a process of the job that is gone wait a moment for the reason: its link ends at once, and its daemon's word about how it died comes some milliseconds later, or never, when the daemon has gone too.
+ * Calls to a process of the job that is gone fail with what its daemon says about its end. That word usually comes first, and ends the link, which would otherwise try for two seconds to connect again. When the link
+ * ends first, calls wait a moment for the word, which never comes when the daemon has gone too.
  *
  * Whoever has cancelled the timer of a `mourning`, or else the timer, takes it out of the list and completes what is in it, once. Nothing waits on the link's thread.
  */
@@ -144,6 +145,7 @@ void mourn_told(worker *w, uint64_t process, const char *text)
     for (x = mournings; x && x->peer->process != process;) x = x->next;
     if (x && !pool_timer_cancel(&x->timer)) x = NULL; /* it fires now, and finds the word */
     pthread_mutex_unlock(&lock);
+    link_drop(the_node.links, process, MANTA_EDEAD); /* which would try to reconnect for a while */
     if (!x || !take(x, word)) return;
     finish(w, x, word);
     base_free(x);

@@ -18,6 +18,7 @@ static int64_t end_by(const char *how)
     if (strcmp(how, "exit") == 0) exit(3);
     if (strcmp(how, "kill") == 0) (void)kill(getpid(), SIGKILL);
     if (strcmp(how, "fpe") == 0) (void)raise(SIGFPE);
+    if (strcmp(how, "rest") == 0) (void)manta_sleep(1000);
     if (strcmp(how, "hog") == 0) {
         char *all = malloc(HOG_BYTES);
         if (all) memset(all, 1, HOG_BYTES);
@@ -60,8 +61,8 @@ MANTA_TASK(fall, int64_t, (manta_str, how))
     return end_by(text_of(how, text));
 }
 
-/* Calls the neighbour again and again until f is answered; the longest call. */
-static uint64_t call_until(Neighbour_ref neighbour, manta_int64_t_future f, manta_status *out_status, char text[400])
+/* Calls the neighbour again and again until f is answered; prints the longest call. */
+static void call_until(Neighbour_ref neighbour, manta_int64_t_future f, manta_status *out_status, char text[400])
 {
     uint64_t longest = 0;
     int64_t value = 0, calls = 0;
@@ -76,7 +77,6 @@ static uint64_t call_until(Neighbour_ref neighbour, manta_int64_t_future f, mant
     }
     snprintf(text, 400, "%s", *out_status ? manta_last_error()->message : "a value");
     printf("%lld calls to the neighbour, the longest %.1f ms\n", (long long)calls, (double)longest / 1e6);
-    return longest;
 }
 
 static void end_actor(const char *how, Neighbour_ref neighbour)
@@ -88,8 +88,8 @@ static void end_actor(const char *how, Neighbour_ref neighbour)
     if (strcmp(how, "kill -9") == 0) {
         manta_int64_t_future f = Victim_fall(v, manta_str_of("hog"));
         (void)kill((pid_t)pid, SIGKILL);
-        (void)call_until(neighbour, f, &status, text);
-    } else (void)call_until(neighbour, Victim_fall(v, manta_str_of(how)), &status, text);
+        call_until(neighbour, f, &status, text);
+    } else call_until(neighbour, Victim_fall(v, manta_str_of(how)), &status, text);
     printf("actor %s: %s: %s\n", how, manta_status_name(status), text);
     int64_t value;
     status = manta_get(Victim_pid(v), &value);
@@ -105,8 +105,11 @@ int main(int argc, char **argv)
     int64_t home = manta_await(Neighbour_pid(neighbour)), value = 0;
     Victim_ref other = Victim_spawn();
     printf("isolated: %s\n", home != (int64_t)getpid() && manta_await(Victim_pid(other)) != home ? "yes" : "no");
+    manta_status rest;
+    char path[400];
+    printf("at rest: ");
+    call_until(neighbour, Victim_fall(other, manta_str_of("rest")), &rest, path);
     for (int i = 2; i < argc; i++) {
-        char path[400];
         end_actor(argv[i], neighbour);
         if (strcmp(argv[i], "kill -9") == 0) continue;
         manta_status status = manta_get(fall_submit(manta_str_of(argv[i])), &value);

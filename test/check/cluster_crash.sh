@@ -32,7 +32,7 @@ done
 has "^the neighbour: the same process$"
 has "^the other: there$"
 grep '^(worker [0-9]*) died by SIGSEGV in Victim.fall' "$tmp/err" >/dev/null || fail "the driver does not tell of the end: $(cat "$tmp/err")"
-echo "longest call of a neighbour: $(sed -n 's/.*the longest \(.*\) ms$/\1/p' "$tmp/run" | sort -n | tail -1) ms"
+echo "longest call of a neighbour: $(sed -n 's/^[0-9].*the longest \(.*\) ms$/\1/p' "$tmp/run" | sort -n | tail -1) ms; at rest, of a second: $(sed -n 's/^at rest.*the longest //p' "$tmp/run")"
 
 ask list crashes --address "$head" --json
 json "d['matched'] == 19 and all(r['program'] == 'test_app_crash' for r in rows)"
