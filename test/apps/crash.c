@@ -112,7 +112,7 @@ int main(int argc, char **argv)
     for (int i = 2; i < argc; i++) {
         end_actor(argv[i], neighbour);
         if (strcmp(argv[i], "kill -9") == 0) continue;
-        manta_status status = manta_get(fall_submit(manta_str_of(argv[i])), &value);
+        manta_status status = manta_get(fall_submit_with(MANTA_OPTIONS(.max_retries = MANTA_RETRIES_NONE), manta_str_of(argv[i])), &value);
         printf("task %s: %s: %s\n", argv[i], manta_status_name(status), status ? manta_last_error()->message : "a value");
         snprintf(path, sizeof path, "%s-%s", argv[1], argv[i]);
         status = manta_get(
