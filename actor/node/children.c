@@ -23,8 +23,8 @@ enum { LINE_BYTES = 8192, ENVIRONMENT = 4096 };
 
 typedef struct child {
     uint32_t pid;
-    int fds[2];  /* stdout, stderr; -1: closed */
-    int last_fd; /* what it writes when it dies */
+    int fds[2];   /* stdout, stderr; -1: closed */
+    int last_fd;  /* what it writes when it dies */
     bool is_gone; /* collected */
     char why[160];
     size_t held[2];
@@ -47,8 +47,8 @@ extern char **environ;
 /* The daemon's environment, with the worker's settings instead of those that make a driver. */
 static char **make_environment(char *own, size_t room, const char *raylet_address, uint64_t job, const char *extra)
 {
-    static const char *const dropped[] = {
-        "MANTA_CLUSTER=", "MANTA_WORKER=", "MANTA_LISTEN=", "MANTA_JOIN=", "MANTA_MODULE=", "MANTA_WORKERS=", "CUDA_VISIBLE_DEVICES=", "MANTA_WORKER_CRASH="};
+    static const char *const dropped[] = {"MANTA_CLUSTER=", "MANTA_WORKER=", "MANTA_LISTEN=", "MANTA_JOIN=", "MANTA_MODULE=",
+        "MANTA_WORKERS=", "CUDA_VISIBLE_DEVICES=", "MANTA_WORKER_CRASH="};
     static const char no_gpus[] = "CUDA_VISIBLE_DEVICES=",
                       one_thread[] = "MANTA_WORKERS=1"; /* tasks interleave at waits, so a cpu is used once */
     static const char last_words[] = "MANTA_WORKER_CRASH=3";

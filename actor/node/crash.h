@@ -42,8 +42,8 @@ bool symbol_find(const char *path, uint64_t file_offset, char *out, size_t room,
 void crash_symbolise(crash *c);
 
 /* ---- crash_list.c: in a daemon; any thread ---- */
-void crashes_candidate(const crash *c);  /* it is not yet known whether the end was wanted */
-void crashes_frames(const crash *c);     /* its frames have got names */
+void crashes_candidate(const crash *c); /* it is not yet known whether the end was wanted */
+void crashes_frames(const crash *c);    /* its frames have got names */
 /* Keeps it, under the next number, with its job's; the text about it, with where to look, in out. */
 void crashes_keep(uint32_t pid, uint64_t job, const char *program, char *out, size_t room);
 void crashes_drop(uint32_t pid);

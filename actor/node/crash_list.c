@@ -60,7 +60,8 @@ void crashes_keep(uint32_t pid, uint64_t job, const char *program, char *out, si
         snprintf(c->program, sizeof c->program, "%s", program);
         crash_text(c, out, room);
         size_t n = strlen(out);
-        snprintf(out + n, room - n, " (crash %" PRIu64 " on %s: manta get crash %" PRIu64 ")", c->number, manta_listen_address(0), c->number);
+        snprintf(
+            out + n, room - n, " (crash %" PRIu64 " on %s: manta get crash %" PRIu64 ")", c->number, manta_listen_address(0), c->number);
     } else snprintf(out, room, "worker %u ended", pid);
     pthread_mutex_unlock(&lock);
 }

@@ -39,7 +39,8 @@ static bool open_image(const char *path, image *f)
     if (path[0] != '/' || stat(path, &s) || !S_ISREG(s.st_mode) || os_file_open(path, OS_READ, &f->fd)) return false;
     if (os_file_size(f->fd, &f->bytes) || os_file_read(f->fd, &f->head, sizeof f->head, 0)) return false;
     return memcmp(f->head.e_ident, ELFMAG, SELFMAG) == 0 && f->head.e_ident[EI_CLASS] == ELFCLASS64 &&
-           f->head.e_ident[EI_DATA] == ELFDATA2LSB && f->head.e_shentsize == sizeof(Elf64_Shdr) && f->head.e_phentsize == sizeof(Elf64_Phdr);
+           f->head.e_ident[EI_DATA] == ELFDATA2LSB && f->head.e_shentsize == sizeof(Elf64_Shdr) &&
+           f->head.e_phentsize == sizeof(Elf64_Phdr);
 }
 
 /* Where the loader puts that offset of the file, before relocation. */
@@ -81,8 +82,8 @@ static bool search_table(const image *f, const Elf64_Shdr *sections, uint32_t n,
     const Elf64_Shdr *strings = &sections[table->sh_link];
     Elf64_Sym *symbols = piece(f, table->sh_offset, table->sh_size, TABLE_BYTES);
     char *names = piece(f, strings->sh_offset, strings->sh_size, NAMES_BYTES);
-    bool found = symbols && names &&
-                 search(symbols, table->sh_size / sizeof *symbols, names, strings->sh_size, address, out, room, out_offset);
+    bool found =
+        symbols && names && search(symbols, table->sh_size / sizeof *symbols, names, strings->sh_size, address, out, room, out_offset);
     base_free(symbols);
     base_free(names);
     return found;

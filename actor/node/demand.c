@@ -53,10 +53,7 @@ static manta_status check_place(const manta_options *o, const char *what)
 }
 
 /* Of an older program the options may be shorter. */
-static bool is_isolated(const manta_options *o)
-{
-    return o && (!o->size || o->size > offsetof(manta_options, isolated)) && o->isolated;
-}
+static bool is_isolated(const manta_options *o) { return o && (!o->size || o->size > offsetof(manta_options, isolated)) && o->isolated; }
 
 static bool read_demand(const manta_options *o, const char *what, bool is_actor, demand *d)
 {

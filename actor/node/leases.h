@@ -56,7 +56,7 @@ MANTA_METHOD_DECLARE(MantaOwner, recalled, void, (uint64_t, lease))
 MANTA_METHOD_DECLARE(MantaOwner, refused, void, (uint64_t, request), (int32_t, status), (manta_str, text))
 MANTA_METHOD_DECLARE(MantaOwner, report, void, (manta_str, text))
 MANTA_METHOD_DECLARE(MantaOwner, died, void, (uint64_t, process), (manta_str, how)) /* a process of the job */
-MANTA_METHOD_DECLARE(MantaOwner, may_end, bool) /* nobody needs this worker process */
+MANTA_METHOD_DECLARE(MantaOwner, may_end, bool)                                     /* nobody needs this worker process */
 
 /* Steps of reserve: ASK answers with what is free, the others with "ok", or "" for no. ABORT: what was prepared only. */
 enum { RESERVE_ASK, RESERVE_PREPARE, RESERVE_COMMIT, RESERVE_ABORT, RESERVE_REMOVE };
@@ -97,11 +97,11 @@ typedef struct worker_view {
     bool is_ready, is_host; /* host: many leases share it */
     bool blocked, lent;     /* all its tasks wait; and nobody has been let in for that */
     bool ending, has_gpus;
-    bool is_detached;   /* of one actor, which outlives the job */
+    bool is_detached;    /* of one actor, which outlives the job */
     bool unwanted;       /* ended by this node for what it does: its end is reported all the same */
     uint64_t process_id; /* once it is ready */
-    bundle_entry *pool; /* what `cpus` are of; NULL: the node */
-    int64_t cpus;       /* held until its last lease has gone */
+    bundle_entry *pool;  /* what `cpus` are of; NULL: the node */
+    int64_t cpus;        /* held until its last lease has gone */
     uint32_t leases;
     uint64_t idle_since_ns, started_ns;
     bool is_own;                   /* of one isolated actor */

@@ -9,8 +9,8 @@
 #include <stdint.h>
 
 uint64_t memory_of_process(uint32_t pid); /* resident bytes that it does not share with others, such as the object store */
-uint64_t memory_available(void);          /* bytes that can still be had: on the machine, or in the cgroup when that is less; UINT64_MAX: unknown */
-uint64_t memory_oom_kills(void);          /* processes of the machine that its kernel has ended for lack of memory, since it started */
+uint64_t memory_available(void); /* bytes that can still be had: on the machine, or in the cgroup when that is less; UINT64_MAX: unknown */
+uint64_t memory_oom_kills(void); /* processes of the machine that its kernel has ended for lack of memory, since it started */
 void memory_text(uint64_t bytes, char *out, size_t room); /* "2.1 GiB" */
 
 #endif

@@ -38,16 +38,16 @@ MANTA_METHOD_DECLARE(MantaDriver, output, void, (uint32_t, pid), (bool, is_error
 
 /* ---- raylet.c ---- */
 typedef struct raylet_options {
-    const char *head;      /* address of any daemon of the cluster; NULL: a new cluster, or the one that `state` belongs to */
-    const char *state;     /* directory of the control store, should this node serve it */
-    uint32_t voters;       /* of the control store: 1, 3 or 5 */
-    uint32_t fence_ms;     /* see membership.h; 0: the default */
-    const char *directory; /* for programs; made when missing */
-    const char *resources; /* "gpus=2,db=1", over the default of all cores and all memory; NULL: that */
-    const char *labels;    /* "zone=a,disk=ssd" or NULL */
-    uint32_t cores;        /* cpus of the node */
-    uint64_t idle_ms;      /* after which a worker process without work ends */
-    uint64_t cache_bytes;  /* of programs that are kept */
+    const char *head;        /* address of any daemon of the cluster; NULL: a new cluster, or the one that `state` belongs to */
+    const char *state;       /* directory of the control store, should this node serve it */
+    uint32_t voters;         /* of the control store: 1, 3 or 5 */
+    uint32_t fence_ms;       /* see membership.h; 0: the default */
+    const char *directory;   /* for programs; made when missing */
+    const char *resources;   /* "gpus=2,db=1", over the default of all cores and all memory; NULL: that */
+    const char *labels;      /* "zone=a,disk=ssd" or NULL */
+    uint32_t cores;          /* cpus of the node */
+    uint64_t idle_ms;        /* after which a worker process without work ends */
+    uint64_t cache_bytes;    /* of programs that are kept */
     uint64_t worker_memory;  /* bytes that a worker process may use; 0: no limit */
     uint64_t memory_reserve; /* bytes that are to stay free on the node: workers are ended for them; 0: none */
 } raylet_options;

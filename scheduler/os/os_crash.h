@@ -23,7 +23,7 @@ void os_crash_thread_end(void);
 /* ---- in the handler ---- */
 void os_crash_put(const char *text);
 void os_crash_put_hex(uint64_t number);
-bool os_crash_copy(void *to, const void *from, size_t size_bytes);      /* from anywhere; false: there is no such memory */
+bool os_crash_copy(void *to, const void *from, size_t size_bytes);       /* from anywhere; false: there is no such memory */
 void os_crash_copy_text(char *to, size_t room, const char *from_or_not); /* printable characters up to the first other one */
 
 #endif

@@ -115,8 +115,7 @@ int main(int argc, char **argv)
         manta_status status = manta_get(fall_submit_with(MANTA_OPTIONS(.max_retries = MANTA_RETRIES_NONE), manta_str_of(argv[i])), &value);
         printf("task %s: %s: %s\n", argv[i], manta_status_name(status), status ? manta_last_error()->message : "a value");
         snprintf(path, sizeof path, "%s-%s", argv[1], argv[i]);
-        status = manta_get(
-            fall_once_submit_with(MANTA_OPTIONS(.max_retries = 3), manta_str_of(argv[i]), manta_str_of(path)), &value);
+        status = manta_get(fall_once_submit_with(MANTA_OPTIONS(.max_retries = 3), manta_str_of(argv[i]), manta_str_of(path)), &value);
         printf("again %s: %d\n", argv[i], status ? -(int)status : (int)value);
     }
     printf("the neighbour: %s\n", manta_await(Neighbour_pid(neighbour)) == home ? "the same process" : "moved");

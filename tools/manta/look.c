@@ -37,7 +37,8 @@ int command_list(int argc, char **argv)
     int code = question_parse("list", &argc, argv, &q);
     if (code) return code;
     if (argc != 1 || !is_one_of(argv[0], kinds))
-        return wrong_usage("list wants actors, tasks, objects, nodes, processes, jobs or crashes, got %s", argc ? argv[argc > 1] : "nothing");
+        return wrong_usage(
+            "list wants actors, tasks, objects, nodes, processes, jobs or crashes, got %s", argc ? argv[argc > 1] : "nothing");
     return show(&q, argv[0], false);
 }
 

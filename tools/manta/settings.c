@@ -28,8 +28,14 @@ static struct {
     [NODE_RESOURCES] = {.name = "node_resources", .variable = "MANTA_NODE_RESOURCES", .flag = "--resources"},
     [NODE_LABELS] = {.name = "node_labels", .variable = "MANTA_NODE_LABELS", .flag = "--labels"},
     [NODE_IDLE_MS] = {.name = "node_idle_ms", .variable = "MANTA_NODE_IDLE_MS", .flag = "--idle-ms", .least = 1, .most = 86400000},
-    [NODE_WORKER_MEMORY] = {.name = "node_worker_memory", .variable = "MANTA_NODE_WORKER_MEMORY", .flag = "--worker-memory", .most = 1ull << 46},
-    [NODE_MEMORY_RESERVE] = {.name = "node_memory_reserve", .variable = "MANTA_NODE_MEMORY_RESERVE", .flag = "--memory-reserve", .most = 1ull << 46},
+    [NODE_WORKER_MEMORY] = {.name = "node_worker_memory",
+        .variable = "MANTA_NODE_WORKER_MEMORY",
+        .flag = "--worker-memory",
+        .most = 1ull << 46},
+    [NODE_MEMORY_RESERVE] = {.name = "node_memory_reserve",
+        .variable = "MANTA_NODE_MEMORY_RESERVE",
+        .flag = "--memory-reserve",
+        .most = 1ull << 46},
 };
 
 static bool preparing;

@@ -129,7 +129,8 @@ typedef struct manta_options {
     int32_t bundle;                        /* 1 for the first of its bundles, ..; 0: any */
     manta_lifetime lifetime;               /* spawn */
     bool get_if_exists; /* spawn: if the name is taken, the actor that has it instead of MANTA_EEXIST, when it is of the same class */
-    bool isolated; /* spawn: in a worker process of its own, which ends with it; memory_bytes is then its limit: beyond it the process is ended */
+    bool
+        isolated; /* spawn: in a worker process of its own, which ends with it; memory_bytes is then its limit: beyond it the process is ended */
 } manta_options;
 #ifndef __cplusplus
 #define MANTA_OPTIONS(...) (&(const manta_options){.size = sizeof(manta_options), __VA_ARGS__})
@@ -174,7 +175,7 @@ typedef struct manta_class_options {
         void *self, const manta_error *reason_or_null); /* runs as the last thing of a stopping actor; may await; not after a kill */
     void (*on_free)(
         void *self); /* always runs last, also after a kill or a failed init: frees what the state owns; must not wait or send */
-    bool isolated; /* on a cluster each actor has a worker process of its own, see manta_options.isolated */
+    bool isolated;   /* on a cluster each actor has a worker process of its own, see manta_options.isolated */
 } manta_class_options;
 
 /* A class. Made by MANTA_CLASS. */

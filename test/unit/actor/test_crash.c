@@ -193,6 +193,12 @@ static void *fault(void *argument)
     return NULL;
 }
 
+static void *give_up(void *argument)
+{
+    if (argument) abort();
+    return NULL;
+}
+
 /* How a process ends in which a thread does that, and what it wrote. */
 static int end_of(void *(*run)(void *), crash *c)
 {
@@ -201,11 +207,10 @@ static int end_of(void *(*run)(void *), crash *c)
     if (pid == 0) {
         pthread_t thread;
         if (os_crash_start(fd, describe)) _exit(1);
-        if (run && (os_thread_start(&thread, "dies", run, (void *)(uintptr_t)16) || pthread_join(thread, NULL))) _exit(2);
-        if (!run) abort();
+        if (os_thread_start(&thread, "dies", run, (void *)(uintptr_t)16) || pthread_join(thread, NULL)) _exit(2);
         _exit(3);
     }
-    EXPECT(waitpid(pid, &status, 0) == pid);
+    if (waitpid(pid, &status, 0) != pid) status = 0; /* which no test wants */
     memset(c, 0, sizeof *c);
     crash_read_file(fd, c);
     crash_symbolise(c);
@@ -216,7 +221,7 @@ static int end_of(void *(*run)(void *), crash *c)
 static bool has_frame(const crash *c, const char *function)
 {
     for (uint32_t i = 0; i < c->n_frames; i++)
-        if (strcmp(c->frames[i].function, function) == 0) return true;
+        if (strncmp(c->frames[i].function, function, strlen(function)) == 0) return true; /* also its ".cold" part */
     return false;
 }
 
@@ -234,7 +239,7 @@ TEST(last_words)
     status = end_of(overflow, &c);
     EXPECT(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
     EXPECT(c.signal == SIGSEGV && has_frame(&c, "deep"));
-    status = end_of(NULL, &c);
+    status = end_of(give_up, &c);
     EXPECT(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
-    EXPECT(c.signal == SIGABRT && has_frame(&c, "end_of"));
+    EXPECT(c.signal == SIGABRT && has_frame(&c, "give_up"));
 }
