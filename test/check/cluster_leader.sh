@@ -72,5 +72,5 @@ if [ -f "$large" ] && [ -z "${MANTA_TEST_SCALE:-}" ]; then head -c 250000000 "$l
     for _ in $(seq "${MANTA_TEST_COPIES:-400}"); do cat "$tmp/words"; done >"$tmp/text"
 fi
 digits=$("$root/tools/fetch-data" digits 2>/dev/null) || digits=
-kill_leader wordcount 0.5 "$build/examples/wordcount" --all "$tmp/text"
+kill_leader wordcount 0.3 "$build/examples/wordcount" --all "$tmp/text"
 kill_leader parameter_server 1.2 "$build/examples/parameter_server" --rounds 3000 $digits
