@@ -318,6 +318,7 @@ void node_free(void)
     if (!the_node.is_on) return;
     link_free(the_node.links);
     transfer_free();
+    job_free();
     the_node.links = NULL;
     the_node.is_on = false;
     for (peer *p; (p = id_table_next(&the_node.peers, &cursor, NULL));) peer_free(p);

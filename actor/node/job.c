@@ -169,6 +169,10 @@ void job_stop(void)
 {
     owner_stop(worker_self());
     job_forget();
+}
+
+void job_free(void)
+{
     the_job = (MantaJob){.id = 0};
     job_leases.id = job_raylet.id = 0;
 }

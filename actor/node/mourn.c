@@ -108,7 +108,7 @@ static void take_from(peer *p, const char *reason, mourning *x)
 /* Processes whose daemon may have something to say: not daemons, not the driver. */
 static bool may_be_explained(const peer *p)
 {
-    return the_job.id && load_relaxed(&owner_is_on) && p->process != manta_process_of(job_leases).id &&
+    return load_seq(&owner_is_on) && the_job.id && p->process != manta_process_of(job_leases).id &&
            p->process != manta_process_of(the_job.driver).id;
 }
 

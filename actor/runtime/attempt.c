@@ -13,7 +13,8 @@
 enum { RETRY_FIRST_MS = 10, RETRY_LONGEST_MS = 30000, RETRY_LIMIT = 1000, RETRIES_OF_DEATHS = 3 };
 
 typedef struct attempt {
-    wait_node node; /* in the inner future; first */
+    wait_node node;                  /* in the inner future; first */
+    struct attempt *next, *previous; /* of all there are */
     pool_timer timeout, retry;
     pthread_mutex_t lock;
     _Atomic int references;
@@ -33,14 +34,44 @@ typedef struct attempt {
 
 static void start_inner(worker *w, attempt *t, bool may_wait);
 
-/* Guards the way from a user's future to its attempt (future.target while `packed` is FUTURE_ATTEMPT). Taken last. */
+/* Guards the way from a user's future to its attempt (future.target while `packed` is FUTURE_ATTEMPT), and the list of all. Taken last. */
 static pthread_mutex_t way_lock = PTHREAD_MUTEX_INITIALIZER;
+static attempt *all;
+
+static void list_add(attempt *t)
+{
+    pthread_mutex_lock(&way_lock);
+    t->next = all;
+    if (all) all->previous = t;
+    all = t;
+    pthread_mutex_unlock(&way_lock);
+}
+
+static void list_remove(attempt *t)
+{
+    pthread_mutex_lock(&way_lock);
+    if (t->next) t->next->previous = t->previous;
+    if (t->previous) t->previous->next = t->next;
+    else all = t->next;
+    pthread_mutex_unlock(&way_lock);
+}
+
+/* What other processes have not answered when the system stops. */
+void attempts_stop(void)
+{
+    for (attempt *t; (t = all);) {
+        all = t->next;
+        pthread_mutex_destroy(&t->lock);
+        base_free(t);
+    }
+}
 
 static void unlock_and_drop(attempt *t)
 {
     pthread_mutex_unlock(&t->lock);
     bool last = sub_seq(&t->references, 1) == 1;
     if (!last) return;
+    list_remove(t);
     if (t->method->arguments.refs) refs_dropped(&t->method->arguments, t->arguments);
     pthread_mutex_destroy(&t->lock);
     base_free(t);
@@ -226,6 +257,7 @@ static attempt *attempt_new(worker *w, const manta_options *o, const manta_metho
     unsigned char *at = t->arguments + head;
     if (method->arguments.relocate) method->arguments.relocate(t->arguments, &at);
     if (method->arguments.refs) refs_in_flight(&method->arguments, t->arguments);
+    list_add(t);
     return t;
 }
 

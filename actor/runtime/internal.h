@@ -103,6 +103,7 @@ void scope_release_streams(activation *act, struct held_stream *outer); /* those
 
 future *attempt_start(worker *w, const manta_options *o, uint64_t to_or_0_for_task, const manta_method *m, const void *arguments,
     size_t extra_bytes, struct demand *d);  /* NULL: last_error says why */
+void attempts_stop(void);                   /* after the pool has stopped */
 bool attempt_cancel(future *u, bool force); /* attempt.c: u stands for a retried or timed call; false: it does not */
 
 /* ---- system.c ---- */

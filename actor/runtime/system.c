@@ -290,6 +290,7 @@ static manta_status stop_locked(void)
     clean_tables();
     pool_stop();
     node_free();
+    attempts_stop();
     actors_trim();
     futures_trim();
     objects_stop();

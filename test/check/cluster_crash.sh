@@ -23,9 +23,9 @@ has "^actor fpe: MANTA_EUNKNOWN: worker [0-9]* died by SIGFPE in Victim.fall $wh
 has "^actor exit: MANTA_EUNKNOWN: worker [0-9]* ended with exit code 3 $where"
 has "^actor kill: MANTA_EUNKNOWN: worker [0-9]* died by SIGKILL $where"
 has "^actor kill -9: MANTA_EUNKNOWN: worker [0-9]* died by SIGKILL $where"
-has "^actor hog: MANTA_EUNKNOWN: worker [0-9]* died by SIGKILL: used 2[0-9][0-9].* MiB of 143.1 MiB $where"
+has "^actor hog: MANTA_EUNKNOWN: worker [0-9]* died by SIGKILL: used [0-9.]* [MG]iB of 143.1 MiB $where"
 has "^task segv: MANTA_EUNKNOWN: worker [0-9]* died by SIGSEGV in task fall $where"
-has "^task hog: MANTA_EUNKNOWN: worker [0-9]* died by SIGKILL: used 2[0-9][0-9].* MiB of 143.1 MiB $where"
+has "^task hog: MANTA_EUNKNOWN: worker [0-9]* died by SIGKILL: used [0-9.]* [MG]iB of 143.1 MiB $where"
 for how in segv abort exit kill fpe hog; do
     has "^again $how: 7$"
     has "^later $how: fails$"
