@@ -107,7 +107,7 @@ chmod 700 "$tmp/ssh"
 printf '127.0.0.1 # the head\n\n127.0.0.2\n' >"$tmp/hosts"
 export MANTA="$build/manta" MANTA_SSH="$tmp/ssh" MANTA_PORT=0
 ! "$root/tools/launch/hosts" start "$tmp/nothing" 2>/dev/null || fail "hosts without a list"
-MANTA_PORT=$((20000 + $$ % 20000))
+MANTA_PORT=$((10000 + $$ % 20000)) # below those that the kernel gives away
 timeout 60 "$root/tools/launch/hosts" start "$tmp/hosts" --cores 1 >"$tmp/out" 2>&1 || fail "hosts start: $(cat "$tmp/out")"
 wait_for "^2 nodes" "$root/tools/launch/hosts" status "$tmp/hosts"
 timeout 60 "$root/tools/launch/hosts" stop "$tmp/hosts" >/dev/null 2>&1 || true # one stand-in host stops all
