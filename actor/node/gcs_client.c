@@ -362,6 +362,7 @@ static manta_status call_until(bool is_query, manta_bytes bytes, uint64_t deadli
     for (;; patience = patience * 2 < TRY_MAX_MS ? patience * 2 : TRY_MAX_MS) {
         uint64_t now = manta_now_ns(), left_ms = deadline_ns > now ? (deadline_ns - now) / OS_NS_PER_MS + 1 : 0;
         if (!left_ms) break;
+        if (load_relaxed(&the_runtime.running) != 1) return error_set(MANTA_ESHUTDOWN, "the system stops");
         manta_status status = one_try(is_query, bytes, left_ms < patience ? left_ms : patience, out);
         if (!status || !is_worth_a_try(status)) return status;
         snprintf(last, sizeof last, "%s", manta_last_error()->message);

@@ -13,7 +13,7 @@ else
     flags="-I$root/actor/include -I$root/mailbox/include -I$root/objstore/include -I$root/scheduler/include -L$build -lmanta"
     library=$build
 fi
-! ldd "$build"/libmanta.so 2>/dev/null | grep -q 'lib[at]san' || exit 77 # programs that are not sanitized cannot be linked with it
+! nm -D "$build"/libmanta.so 2>/dev/null | grep -qE '__[at]san_' || exit 77 # programs that are not sanitized cannot be linked with it
 . "$root/test/check/cluster_lib.sh"
 
 # compile SOURCE OUT [OPTION...]
