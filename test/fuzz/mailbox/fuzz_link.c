@@ -99,8 +99,8 @@ static void one(links *l, const unsigned char *data, size_t size, uint8_t how)
     dial *d = l->dials;
     while (d && (d->is_over || (d->session && d->session->process == GOOD))) d = d->next;
     if (claims_good(zmq_msg_data(&m), size)) (void)0;
-    else if (!(how & 4)) take_route_frame(l, route, &m);
-    else if (d && d->connection) take_dial_frame(l, d, &m);
+    else if (!(how & 4)) take_route_frame(l, route, &m, NULL);
+    else if (d && d->connection) take_dial_frame(l, d, &m, NULL);
     zmq_msg_close(&m);
 }
 
