@@ -80,7 +80,7 @@ void child_kill(uint32_t pid, const char *why); /* why: for the report of its en
 manta_status job_start(
     const manta_config *config); /* in node_start: becomes a driver when config->cluster is set, or a worker; error_set says why not */
 void job_stop(void);
-void job_free(void); /* when the links' thread has ended, which looks at what follows */
+void job_free(void);     /* when the links' thread has ended, which looks at what follows */
 extern MantaJob the_job; /* of this process; id 0: it is no job's */
 extern bool job_is_worker;
 extern manta_actor job_leases; /* of this process's node: MantaLeases */
