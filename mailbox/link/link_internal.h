@@ -67,6 +67,7 @@ typedef struct link_ops {
     int (*dial_send)(dial *d, zmq_msg_t *m, zmq_msg_t *body);
     int (*route_send)(struct links *l, uint32_t route, zmq_msg_t *m, zmq_msg_t *body);
     void (*wake)(struct links *l); /* any thread: there is work, and `parked` is set, or a new dial */
+    void (*work)(struct links *l); /* any thread, without locks: there is something to send, and `parked` was set; sends it, or wakes */
     void (*stop)(struct links *l, uint64_t linger_ns);
     void (*free)(struct links *l); /* connections are closed already */
 } link_ops;

@@ -323,7 +323,7 @@ static void sim_leave(links *l)
     base_free(l->net);
 }
 
-static const link_ops sim_ops = {sim_dial, sim_close, sim_send, sim_send_back, sim_wake, sim_stop, sim_leave};
+static const link_ops sim_ops = {sim_dial, sim_close, sim_send, sim_send_back, sim_wake, sim_wake, sim_stop, sim_leave};
 
 /* ---- events ---- */
 

@@ -1,7 +1,8 @@
 /*
- * Links over ZeroMQ: one thread, which owns all sockets. It takes what senders left, receives, sees to timers, and when there is no work, spins a moment, and sleeps in zmq_poll on all sockets and an eventfd.
+ * Links over ZeroMQ: one thread, which owns all sockets. It takes what senders left, receives, sees to timers, and when there is no work, spins a moment, and sleeps in poll on all sockets and an eventfd.
  *
- * Senders wake it only while `parked` is set; it looks at the dirty list once more after setting it, so no message waits for a timer.
+ * While it sleeps, `parked` is set and the sender of a lone message uses the sockets itself: a wake-up less on the way. Senders of many wake the thread, which packs what comes meanwhile into few frames. It looks at the dirty list
+ * once more after setting `parked`, so no message waits for a timer.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -19,7 +20,8 @@ enum {
     BUFFER_BYTES = 4 << 20,
     KEEPALIVE_S = 20,
     HANDSHAKE_MS = 5000, /* of ZeroMQ's own; then the connection is closed */
-    GOODBYE_MS = 100     /* for a last word to leave */
+    GOODBYE_MS = 100,    /* for a last word to leave */
+    ALONE_NS = 20000     /* a message so long after the one before goes by its sender */
 };
 
 /* ---- sockets ---- */
@@ -206,48 +208,112 @@ static bool receive_all(links *l)
 
 static bool is_idle(links *l) { return !l->sessions.count && !l->dials && !load_seq(&l->closing); }
 
-/* What to poll, in memory that grows with the dials; those that memory does not reach are looked at when the timer is due. */
-static int fill_items(const links *l, link_zmq *z)
+static bool has_input(void *socket)
 {
-    int n = 0, wanted = 3;
+    int events = 0;
+    size_t n = sizeof events;
+    return zmq_getsockopt(socket, ZMQ_EVENTS, &events, &n) == 0 && events & ZMQ_POLLIN;
+}
+
+static bool add_item(link_zmq *z, int *n, void *socket)
+{
+    int fd = -1;
+    size_t size = sizeof fd;
+    if (socket && zmq_getsockopt(socket, ZMQ_FD, &fd, &size) == 0) z->items[(*n)++] = (struct pollfd){fd, POLLIN, 0};
+    return socket && has_input(socket);
+}
+
+/*
+ * What to poll, in memory that grows with the dials; those that memory does not reach are looked at when the timer is due. A descriptor of ZeroMQ tells of a change once, so whoever sleeps on it looks at the socket's events first:
+ * false if one has input.
+ */
+static bool fill_items(const links *l, link_zmq *z, int *n)
+{
+    int wanted = 3;
+    *n = 0;
     for (dial *d = l->dials; d; d = d->next) wanted += 2;
     if (wanted > z->items_room) {
-        zmq_pollitem_t *items = base_realloc(z->items, (size_t)wanted * 2 * sizeof *items);
+        struct pollfd *items = base_realloc(z->items, (size_t)wanted * 2 * sizeof *items);
         if (items) {
             z->items = items;
             z->items_room = wanted * 2;
         }
     }
-    if (z->items_room < 3) return 0;
-    z->items[n++] = (zmq_pollitem_t){NULL, z->wake_fd, ZMQ_POLLIN, 0};
-    if (z->router) z->items[n++] = (zmq_pollitem_t){z->router, 0, ZMQ_POLLIN, 0};
-    if (z->zap) z->items[n++] = (zmq_pollitem_t){z->zap, 0, ZMQ_POLLIN, 0};
-    for (dial *d = l->dials; d && n + 2 <= z->items_room; d = d->next) {
-        if (!d->connection) continue;
-        z->items[n++] = (zmq_pollitem_t){d->connection, 0, ZMQ_POLLIN, 0};
-        z->items[n++] = (zmq_pollitem_t){d->monitor, 0, ZMQ_POLLIN, 0};
+    if (z->items_room < 3) return true;
+    z->items[(*n)++] = (struct pollfd){z->wake_fd, POLLIN, 0};
+    bool some = add_item(z, n, z->router);
+    some = add_item(z, n, z->zap) || some;
+    for (dial *d = l->dials; d && *n + 2 <= z->items_room; d = d->next) {
+        some = add_item(z, n, d->connection) || some;
+        some = add_item(z, n, d->monitor) || some;
     }
-    return n;
+    return !some;
 }
 
 static void sleep_until(links *l, uint64_t due)
 {
     link_zmq *z = zmq_of(l);
-    int n = fill_items(l, z);
+    int n;
+    if (!fill_items(l, z, &n)) return;
     uint64_t now = os_monotonic_ns();
-    long timeout = is_idle(l) ? -1 : due <= now ? 0 : (long)((due - now + OS_NS_PER_MS - 1) / OS_NS_PER_MS);
+    int timeout = is_idle(l) ? -1 : due <= now ? 0 : (int)((due - now + OS_NS_PER_MS - 1) / OS_NS_PER_MS);
     if (!n) timeout = 1; /* no memory for the list */
     store_seq(&l->parked, 1);
-    if (!load_seq(&l->dirty) && !links_has_new_dials(l) && !(load_seq(&l->closing) && timeout < 0)) (void)zmq_poll(z->items, n, timeout);
+    bool sleeps = !load_seq(&l->dirty) && !links_has_new_dials(l) && !(load_seq(&l->closing) && timeout < 0);
+    pthread_mutex_unlock(&z->turn);
+    if (sleeps) (void)poll(z->items, (nfds_t)n, timeout);
+    pthread_mutex_lock(&z->turn);
     store_seq(&l->parked, 0);
     eventfd_t count;
-    if (n && z->items[0].revents) (void)eventfd_read(z->wake_fd, &count);
+    if (sleeps && n && z->items[0].revents) (void)eventfd_read(z->wake_fd, &count);
+}
+
+/* True: nothing is left to the thread. Sending may have taken the only sign of input. */
+static bool send_session(session *s)
+{
+    if (s->is_dead || load_seq(&s->drop) || !session_is_connected(s)) {
+        session_mark(s);
+        return false;
+    }
+    session_pull(s);
+    session_pump(s);
+    return !s->is_blocked && !has_input(s->route ? zmq_of(s->links)->router : s->dial->connection);
+}
+
+static void wake(links *l) { (void)eventfd_write(zmq_of(l)->wake_fd, 1); }
+
+/*
+ * A lone message need not wait until the thread is awake: its sender uses the sockets, since the thread sleeps. It does so once in a while only: many messages in a row go together, by the thread.
+ */
+static void work(links *l)
+{
+    link_zmq *z = zmq_of(l);
+    uint64_t now = os_monotonic_ns();
+    if (pthread_mutex_trylock(&z->turn)) {
+        wake(l);
+        return;
+    }
+    bool done = load_relaxed(&l->parked) && now - z->sent_ns > ALONE_NS;
+    z->sent_ns = now;
+    if (done) {
+        l->now_ns = now;
+        session *s = exchange_seq(&l->dirty, NULL);
+        while (s) {
+            session *next = s->dirty_next;
+            store_seq(&s->is_dirty, 0);
+            done = send_session(s) && done;
+            s = next;
+        }
+    }
+    pthread_mutex_unlock(&z->turn);
+    if (!done) wake(l);
 }
 
 static void *run(void *argument)
 {
     links *l = argument;
     uint64_t quiet_since = 0;
+    pthread_mutex_lock(&zmq_of(l)->turn);
     for (;;) {
         l->now_ns = os_monotonic_ns();
         bool some = links_take_dirty(l);
@@ -256,13 +322,13 @@ static void *run(void *argument)
         read_monitors(l);
         dials_tick(l);
         bool blocked = links_tick(l);
-        if (load_seq(&l->closing) && links_is_done(l)) return NULL;
+        if (load_seq(&l->closing) && links_is_done(l)) break;
         if (some) quiet_since = l->now_ns;
         if (!some && l->now_ns - quiet_since > l->spin_ns) sleep_until(l, links_due(l, blocked));
     }
+    pthread_mutex_unlock(&zmq_of(l)->turn);
+    return NULL;
 }
-
-static void wake(links *l) { (void)eventfd_write(zmq_of(l)->wake_fd, 1); }
 
 static void stop(links *l, uint64_t linger_ns)
 {
@@ -282,12 +348,13 @@ static void free_net(links *l)
     if (z->zap) zmq_close(z->zap);
     if (z->zmq) zmq_ctx_term(z->zmq);
     if (z->wake_fd >= 0) close(z->wake_fd);
+    pthread_mutex_destroy(&z->turn);
     base_free(z->allowed);
     base_free(z->items);
     base_free(z);
 }
 
-static const link_ops zmq_ops = {open_dealer, close_dealer, send_dealer, send_router, wake, stop, free_net};
+static const link_ops zmq_ops = {open_dealer, close_dealer, send_dealer, send_router, wake, work, stop, free_net};
 
 /* ---- opening ---- */
 
@@ -351,6 +418,7 @@ static manta_status open_net(links *l, const link_options *o)
 {
     link_zmq *z = l->net = base_calloc(1, sizeof *z);
     if (!z) return link_fail(MANTA_ENOMEM, "no memory");
+    pthread_mutex_init(&z->turn, NULL);
     if ((z->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) < 0) return link_fail(MANTA_EIO, "eventfd: %s", strerror(errno));
     manta_status status = copy_keys(z, o);
     return status ? status : open_sockets(l, o);

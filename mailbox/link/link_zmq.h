@@ -4,6 +4,8 @@
 #ifndef MANTA_MAILBOX_LINK_ZMQ_H
 #define MANTA_MAILBOX_LINK_ZMQ_H
 
+#include <poll.h>
+
 #include "mailbox/link/link_internal.h"
 
 typedef struct link_zmq {
@@ -13,7 +15,9 @@ typedef struct link_zmq {
     void *zmq, *router, *zap;
     int wake_fd;
     pthread_t thread;
-    zmq_pollitem_t *items;
+    pthread_mutex_t turn; /* held by who may use the sockets: the thread, but while it sleeps, a sender */
+    uint64_t sent_ns;     /* when a sender last used them */
+    struct pollfd *items;
     int items_room;
 } link_zmq;
 

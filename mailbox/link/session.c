@@ -58,14 +58,20 @@ static void list_free(frame_list *l)
 
 /* ---- sending: any thread ---- */
 
-void session_mark(session *s)
+/* True: the thread is to be told, or somebody does its work. */
+static bool mark(session *s)
 {
     links *l = s->links;
-    if (load_relaxed(&s->is_dirty) || exchange_seq(&s->is_dirty, 1)) return;
+    if (load_relaxed(&s->is_dirty) || exchange_seq(&s->is_dirty, 1)) return false;
     session *head = load_relaxed(&l->dirty);
     do s->dirty_next = head;
     while (!atomic_compare_exchange_weak_explicit(&l->dirty, &head, s, memory_order_seq_cst, memory_order_relaxed));
-    if (load_seq(&l->parked)) l->ops->wake(l);
+    return load_seq(&l->parked);
+}
+
+void session_mark(session *s)
+{
+    if (mark(s)) s->links->ops->wake(s->links);
 }
 
 static out_frame *frame_new(size_t bytes)
@@ -153,6 +159,7 @@ manta_status link_send(links *l, uint64_t process, const void *head, size_t head
     void (*body_free)(void *body, void *hint), void *hint)
 {
     manta_status status = MANTA_ENOTFOUND;
+    bool has_work = false;
     out_frame apart = {.body = (void *)(uintptr_t)body, .body_bytes = body_bytes, .body_free = body_free, .body_hint = hint};
     bool splits = body_free && body_bytes > LARGE_BYTES;
     if (head_bytes > l->message_limit || body_bytes > l->message_limit - head_bytes) status = MANTA_ETOOLONG;
@@ -166,10 +173,11 @@ manta_status link_send(links *l, uint64_t process, const void *head, size_t head
             if (splits && !has_credit(s, head_bytes + body_bytes)) status = MANTA_ELIMIT;
             else if (splits) status = append_split(s, head, head_bytes, &apart);
             else status = append(s, head, head_bytes, body, body_bytes);
-            if (!status) session_mark(s);
+            has_work = !status && mark(s);
             pthread_mutex_unlock(&s->lock);
         }
     }
+    if (has_work) l->ops->work(l);
     if (body_free && (status || !splits)) body_free((void *)(uintptr_t)body, hint);
     return status;
 }
