@@ -86,7 +86,7 @@ bool grant_may(void *context, const lease_request *r)
     fit f;
     const node_view *here = ((lessor *)context)->nodes;
     place_request q = {.need = r->need, .labels = r->labels, .strategy = r->strategy, .node = r->node};
-    if (unfit_is(context, r->job, here->place.id)) return false;
+    if (unfit_is(context, r->job, here->place.id) || drain_is_here(context)) return false;
     return (r->group || place_is_feasible(&here->place, 1, &q)) && find_fit(context, r, &f);
 }
 

@@ -128,7 +128,7 @@ manta_status manta_list_nodes(manta_node_info *out, size_t capacity, size_t *out
     manta_str text;
     size_t n = 0;
     if (!the_job.id) return error_set(MANTA_EUNSUPPORTED, "manta_list_nodes: this process runs on no cluster (manta run)");
-    manta_status status = manta_get(MantaLeases_describe(MantaLeases_ref_of(job_leases), true), &text);
+    manta_status status = manta_get(MantaLeases_describe(MantaLeases_ref_of(job_leases), DESCRIBE_NODES), &text);
     if (status) return status;
     for (const char *at = text.data, *end = at + text.size; at < end; n++) {
         manta_node_info info = read_node(&at, end);

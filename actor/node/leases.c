@@ -89,6 +89,7 @@ static void enqueue(lessor *l, lease_request *r, bool infeasible)
 }
 
 static bool is_unfit_here(const lessor *l, uint64_t job) { return unfit_is(l, job, l->nodes[0].place.id); }
+static bool may_not_run_here(const lessor *l, uint64_t job) { return is_unfit_here(l, job) || drain_is_here(l); }
 
 typedef struct choice { /* the nodes that can run the job's program; this one first, if it can */
     place_node nodes[NODES_LIMIT];
@@ -101,7 +102,7 @@ static void gather(const lessor *l, const lease_request *r, choice *c)
     c->n = 0;
     for (uint32_t i = 0; i < l->n_nodes; i++) {
         const place_node *n = &l->nodes[i].place;
-        if (unfit_is(l, r->job, n->id)) continue;
+        if (unfit_is(l, r->job, n->id) || drain_is_leaving(l, n->id)) continue;
         c->nodes[c->n] = *n;
         c->nodes[c->n].bytes = n->id == r->bytes_node ? r->bytes : 0;
         c->at[c->n++] = (int32_t)i;
@@ -128,7 +129,7 @@ static int32_t choose(lessor *l, const lease_request *r)
 {
     static choice c;
     place_request q = query_of(r);
-    bool may_stay = r->hops && !is_unfit_here(l, r->job);
+    bool may_stay = r->hops && !may_not_run_here(l, r->job);
     if (r->group || (may_stay && place_is_feasible(&l->nodes[0].place, 1, &q) && resources_fit(&q.need, &l->nodes[0].place.available)))
         return 0;
     gather(l, r, &c);
@@ -166,7 +167,7 @@ static void place(lessor *l, lease_request *r)
     int32_t to = choose(l, r);
     r->unfit_ns = is_for_unfit_only(l, r, to) ? pool_now_ns() : 0;
     if (r->unfit_ns) enqueue(l, r, true);
-    else if (to > 0 && (r->hops < HOPS || is_unfit_here(l, r->job))) send_on(l, r, to);
+    else if (to > 0 && (r->hops < HOPS || may_not_run_here(l, r->job))) send_on(l, r, to);
     else enqueue(l, r, to == PLACE_INFEASIBLE);
 }
 
@@ -185,7 +186,7 @@ void leases_place_again(lessor *l)
     for (lease_request *r = l->queue.first, *next; r; r = next) {
         next = r->next;
         place_request q = {.need = r->need, .labels = r->labels, .strategy = r->strategy, .node = r->node};
-        if (r->group || (!r->infeasible && place_is_feasible(&l->nodes[0].place, 1, &q))) continue;
+        if (r->group || (!r->infeasible && !drain_is_here(l) && place_is_feasible(&l->nodes[0].place, 1, &q))) continue;
         int32_t to = choose(l, r);
         if (to == PLACE_INFEASIBLE) continue;
         r->infeasible = false;
@@ -200,7 +201,7 @@ static void ask_for_work(lessor *l)
 {
     char text[RESOURCES_TEXT];
     node_view *here = &l->nodes[0], *most = NULL;
-    if (l->queue.count || resources_get(&here->place.available, "cpus") <= 0) return;
+    if (l->queue.count || resources_get(&here->place.available, "cpus") <= 0 || drain_is_here(l)) return;
     for (uint32_t i = 1; i < l->n_nodes; i++)
         if (l->nodes[i].place.queued && (!most || l->nodes[i].place.queued > most->place.queued)) most = &l->nodes[i];
     if (!most) return;
@@ -221,7 +222,7 @@ MANTA_METHOD_DEFINE(MantaLeases, steal, void, (manta_actor, leases), (manta_str,
     struct lessor *l = self->l;
     resources room;
     uint32_t thief = node_of_leases(l, leases), left = (l->queue.count + 1) / 2;
-    if (thief == l->n_nodes || !read_need(available, &room)) return;
+    if (thief == l->n_nodes || drain_is_leaving(l, l->nodes[thief].place.id) || !read_need(available, &room)) return;
     place_node there = l->nodes[thief].place;
     there.available = room;
     for (lease_request *r = l->queue.first, *next; r && left; r = next) {
@@ -386,15 +387,22 @@ static void fill_node(node_view *n, const MantaNodeInfo *info)
     n->place.available = n->place.total;
 }
 
-MANTA_METHOD_DEFINE(MantaLeases, node, void, (MantaNodeInfo, info), (bool, is_up))
+MANTA_METHOD_DEFINE(MantaLeases, node, void, (MantaNodeInfo, info), (uint32_t, news))
 {
     struct lessor *l = self->l;
+    if (news == NODE_LEAVES) {
+        drain_begin(l, info.id);
+        return;
+    }
     uint32_t i = node_of_leases(l, info.leases);
-    if (is_up && i == l->n_nodes && i < NODES_LIMIT) {
+    if (news == NODE_UP && i == l->n_nodes && i < NODES_LIMIT) {
         fill_node(&l->nodes[i], &info);
         l->n_nodes++;
         unfit_tell(l, info.leases);
-    } else if (!is_up && i && i < l->n_nodes) l->nodes[i] = l->nodes[--l->n_nodes];
+    } else if (news == NODE_GONE && i && i < l->n_nodes) {
+        drain_forget(l, info.id);
+        l->nodes[i] = l->nodes[--l->n_nodes];
+    }
     for (i = 0; i < l->n_nodes; i++) l->nodes[i].place.labels = l->nodes[i].labels;
     l->changed = true;
     leases_place_again(l);
@@ -429,6 +437,7 @@ MANTA_METHOD_DEFINE(MantaLeases, tick, void)
     bundles_expire(l, now);
     gossip(l);
     grants_call_back(l, now);
+    drain_recall(l);
     refuse_unfit(l, now);
     workers_tick(l, now);
     limits_tick(l, now);
@@ -597,11 +606,13 @@ MANTA_METHOD_DEFINE(MantaLeases, reserve, manta_str, (uint64_t, group), (int32_t
     return manta_str_of(ok ? "ok" : "");
 }
 
-MANTA_METHOD_DEFINE(MantaLeases, describe, manta_str, (bool, nodes_only))
+MANTA_METHOD_DEFINE(MantaLeases, describe, manta_str, (uint32_t, what))
 {
     char *text = manta_alloc(STATUS_BYTES);
     if (!text) return manta_fail(MANTA_ENOMEM, "no memory for a status"), manta_str_of("");
-    size_t n = nodes_only ? leases_list(self->l, text, STATUS_BYTES) : leases_describe(self->l, text, STATUS_BYTES);
+    size_t n = what == DESCRIBE_NODES     ? leases_list(self->l, text, STATUS_BYTES)
+               : what == DESCRIBE_WORKERS ? drain_describe(self->l, text, STATUS_BYTES)
+                                          : leases_describe(self->l, text, STATUS_BYTES);
     return (manta_str){text, n};
 }
 

@@ -30,6 +30,13 @@ MANTA_STRUCT(MantaRequest, (uint64_t, id), (manta_actor, owner), (MantaJob, job)
     (uint64_t, bytes_node), (uint64_t, bytes), (uint32_t, apart)) /* apart: REQUEST_* */
 MANTA_STRUCT(MantaGrant, (uint64_t, id), (manta_actor, process), (manta_actor, leases), (uint32_t, pid), (uint64_t, node), (uint32_t, cpus))
 
+enum { NODE_GONE, NODE_UP, NODE_LEAVES }; /* leaves: it takes no more work; this node, or another */
+enum {
+    DESCRIBE_ALL,
+    DESCRIBE_NODES,
+    DESCRIBE_WORKERS
+}; /* nodes: a line for each, fields between tabs; workers: those still here, "": none */
+
 MANTA_ACTOR(MantaLeases, struct lessor *l;)
 MANTA_METHOD_DECLARE(MantaLeases, request, void, (MantaRequest, what))
 MANTA_METHOD_DECLARE(MantaLeases, release, void, (uint64_t, id), (bool, kill)) /* of a lease, or of a request; kill: its process too */
@@ -39,15 +46,14 @@ MANTA_METHOD_DECLARE(
 MANTA_METHOD_DECLARE(MantaLeases, load, void, (manta_actor, leases), (manta_str, available), (uint32_t, queued))
 MANTA_METHOD_DECLARE(MantaLeases, steal, void, (manta_actor, leases), (manta_str, available))
 MANTA_METHOD_DECLARE(MantaLeases, reserve, manta_str, (uint64_t, group), (int32_t, step), (manta_str, bundles))
-MANTA_METHOD_DECLARE(MantaLeases, node, void, (MantaNodeInfo, info), (bool, is_up))
+MANTA_METHOD_DECLARE(MantaLeases, node, void, (MantaNodeInfo, info), (uint32_t, news)) /* NODE_*; of one that leaves, only info.id counts */
 /* It begins here; path "": it is over. Or, with a reason why: the node `unfit`, which may be this one, cannot run its program. */
 MANTA_METHOD_DECLARE(MantaLeases, job, void, (MantaJob, job), (manta_str, path), (uint64_t, unfit), (manta_str, why))
 MANTA_METHOD_DECLARE(MantaLeases, ready, void, (uint64_t, job), (manta_actor, process), (manta_actor, owner), (uint32_t, pid))
 /* A worker here (crash.h has how, as a candidate), or with pid 0 one on another node. */
 MANTA_METHOD_DECLARE(MantaLeases, ended, void, (uint32_t, pid), (uint64_t, job), (uint64_t, process), (manta_str, how))
 MANTA_METHOD_DECLARE(MantaLeases, said, void, (uint32_t, pid), (bool, is_error), (manta_str, text))
-MANTA_METHOD_DECLARE(
-    MantaLeases, describe, manta_str, (bool, nodes_only)) /* for people; nodes_only: a line for each, fields between tabs */
+MANTA_METHOD_DECLARE(MantaLeases, describe, manta_str, (uint32_t, what)) /* DESCRIBE_*; for people */
 
 /* Runs in each process of a job. */
 MANTA_ACTOR(MantaOwner, int unused;)
@@ -135,6 +141,8 @@ typedef struct lessor {
     bool changed;     /* since the last gossip */
     uint64_t idle_ns; /* after which a worker without leases is ended */
     uint32_t turn;
+    uint64_t leaving[NODES_LIMIT]; /* ids of nodes that are drained; drain.c */
+    uint32_t n_leaving;
     unfit_entry unfit[UNFIT_LIMIT];
     uint32_t n_unfit, unfit_at;
     uint64_t worker_memory, memory_reserve; /* limits.c; 0: none */
@@ -158,6 +166,14 @@ void leases_drain(lessor *l);       /* grants what can be granted */
 void leases_place_again(lessor *l); /* the nodes have changed: what cannot run here may go elsewhere */
 
 bool job_add(lessor *l, const MantaJob *job, manta_str path); /* false: manta_fail has been called */
+
+/* drain.c */
+bool drain_is_leaving(const lessor *l, uint64_t node);
+bool drain_is_here(const lessor *l); /* this node is drained */
+void drain_forget(lessor *l, uint64_t node);
+void drain_begin(lessor *l, uint64_t node);
+size_t drain_describe(const lessor *l, char *out, size_t room);
+void drain_recall(lessor *l); /* leases of tasks go back to their owners, when this node is drained */
 
 /* unfit.c */
 bool unfit_is(const lessor *l, uint64_t job, uint64_t node);

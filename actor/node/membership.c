@@ -9,6 +9,7 @@
 #include "actor/node/control.h"
 #include "actor/node/gcs_watch.h"
 #include "actor/node/jobs_store.h"
+#include "actor/node/leases.h"
 #include "actor/node/node.h"
 #include "actor/node/raylet.h"
 
@@ -98,6 +99,14 @@ static void remove_other(members *m, other *o)
     *o = m->others[--m->n_others];
 }
 
+/* Who places work here. */
+static void tell_leaving(uint64_t id)
+{
+    manta_actor leases;
+    if (manta_lookup("manta.leases", &leases) == MANTA_OK)
+        (void)MantaLeases_node_send(MantaLeases_ref_of(leases), (MantaNodeInfo){.id = id}, NODE_LEAVES);
+}
+
 MANTA_METHOD_DEFINE(
     MantaMembers, changed, void, (uint64_t, id), (uint64_t, epoch), (uint64_t, state), (manta_str, address), (manta_str, reason))
 {
@@ -108,8 +117,10 @@ MANTA_METHOD_DEFINE(
         snprintf(
             why, sizeof why, "it was declared dead: %.*s", (int)(reason.size < 100 ? reason.size : 100), reason.size ? reason.data : "");
         if (state == GCS_NODE_STATE_DEAD) fence(m, why);
+        if (state == GCS_NODE_STATE_DRAINING) tell_leaving(id);
         return;
     }
+    if (state == GCS_NODE_STATE_DRAINING) tell_leaving(id);
     if (state == GCS_NODE_STATE_DEAD || !state) {
         if (o) remove_other(m, o);
         return;
@@ -302,6 +313,15 @@ manta_status membership_start(const membership_options *o, manta_actor raylet)
 void membership_watch(manta_actor of_process, const membership_process *what)
 {
     if (load_seq(&members_id)) (void)MantaMembers_watch_send(the_members(), of_process, manta_str_of(what->role), what->pid, what->job);
+}
+
+manta_status membership_drain(const char *why)
+{
+    manta_writer w;
+    gcs_reply reply;
+    manta_writer_init_growing(&w);
+    gcs_write_node_drain(&w, NULL, &(gcs_node_drain){the_node.process, 1, manta_str_of(why)});
+    return control_call("leaving the cluster", false, &w, GCS_TIMEOUT_MS, &reply);
 }
 
 void membership_leave(void)

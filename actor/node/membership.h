@@ -26,6 +26,7 @@ typedef struct membership_process {
 } membership_process;
 /* The process that this actor lives in is one of this node's: its start and end are told to the control store. */
 void membership_watch(manta_actor of_process, const membership_process *what);
-void membership_leave(void); /* in an orderly stop: the node is dead in the table; waits a moment at most */
+manta_status membership_drain(const char *why); /* the table says that this node is being drained; waits */
+void membership_leave(void);                    /* in an orderly stop: the node is dead in the table; waits a moment at most */
 
 #endif

@@ -32,6 +32,7 @@ typedef struct node_entry {
 typedef struct job_entry {
     uint64_t id;
     manta_actor driver;
+    bool is_own;                                       /* its driver asked this raylet */
     char name[64], refusal[MANTA_ADDRESS_BYTES + 300]; /* refusal: why this node cannot run it; "": it can */
 } job_entry;
 
@@ -67,7 +68,7 @@ static node_entry *find_node(struct raylet *r, manta_actor who)
 /* Who places work hears of every node that comes or goes. */
 static void tell_node(struct raylet *r, const node_entry *n, bool is_up)
 {
-    (void)MantaLeases_node_send(MantaLeases_ref_of(r->leases), info_of(n), is_up);
+    (void)MantaLeases_node_send(MantaLeases_ref_of(r->leases), info_of(n), is_up ? NODE_UP : NODE_GONE);
     if (r->placements.id) {
         MantaNodeInfo info = info_of(n);
         placements_node(r->placements, &info, is_up);
@@ -196,6 +197,8 @@ MANTA_METHOD_DEFINE(MantaRaylet, start_job, void, (MantaJob, job))
         tell_driver(&job, manta_last_error()->message);
         failed++;
     }
+    job_entry *own = find_job(r, job.id);
+    if (own) own->is_own = true;
     if (failed == n) manta_fail(MANTA_EINIT, "no node runs %.*s: %s", (int)job.name.size, job.name.data, manta_last_error()->message);
 }
 
@@ -280,7 +283,7 @@ MANTA_METHOD_DEFINE(MantaRaylet, status, manta_str)
 {
     char store[500];
     manta_str parts[4] = {
-        manta_await(MantaLeases_describe(MantaLeases_ref_of(self->r->leases), false)), {store, 0}, jobs_describe(), {NULL, 0}};
+        manta_await(MantaLeases_describe(MantaLeases_ref_of(self->r->leases), DESCRIBE_ALL)), {store, 0}, jobs_describe(), {NULL, 0}};
     manta_actor placements;
     if (manta_get(MantaRaylet_placements(MantaRaylet_ref_of(manta_self())), &placements) == MANTA_OK)
         (void)placements_describe(placements, &parts[3]);
@@ -328,6 +331,14 @@ uint32_t raylet_processes(const struct raylet *r, raylet_process *out, uint32_t 
 }
 
 const char *raylet_address(const struct raylet *r) { return r->nodes[0].address; }
+manta_actor raylet_leases(const struct raylet *r) { return r->leases; }
+
+uint32_t raylet_drivers(const struct raylet *r)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < r->n_jobs; i++) n += r->jobs[i].is_own;
+    return n;
+}
 
 bool raylet_rows(const struct raylet *r, const char *kind, report *out)
 {
@@ -357,7 +368,7 @@ static manta_status join_cluster(const raylet_options *o, manta_actor me)
 }
 
 MANTA_CLASS_WITH(MantaRaylet, (.concurrency = 64, .on_free = forget), init, on_down, describe, meet, start_job, begin_job, need_store,
-    placements, status, ask)
+    placements, status, drain, end, ask)
 
 manta_status raylet_start(const raylet_options *o, manta_actor *out)
 {

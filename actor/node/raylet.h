@@ -28,6 +28,9 @@ MANTA_METHOD_DECLARE(MantaRaylet, begin_job, void, (MantaJob, job))  /* on this 
 MANTA_METHOD_DECLARE(MantaRaylet, need_store, void)                  /* a driver here will use the node's object store */
 MANTA_METHOD_DECLARE(MantaRaylet, placements, manta_actor)           /* the cluster's placement groups, see placement.c */
 MANTA_METHOD_DECLARE(MantaRaylet, status, manta_str)
+/* This node takes no more work, hands its part of the control store on, and waits until what it has is done; then, with `ends`, its daemon ends. What is still here after timeout_ms; "": nothing. */
+MANTA_METHOD_DECLARE(MantaRaylet, drain, manta_str, (uint64_t, timeout_ms), (bool, ends))
+MANTA_METHOD_DECLARE(MantaRaylet, end, void)                                /* the daemon */
 MANTA_METHOD_DECLARE(MantaRaylet, ask, manta_bytes, (MantaQuestion, asked)) /* see ask.c */
 
 /* Runs in the driver. */
@@ -64,6 +67,8 @@ struct report;
 /* For ask.c, in the raylet's handlers: what it knows now. Counts. */
 uint32_t raylet_others(const struct raylet *r, manta_actor out[NODES_LIMIT]);
 uint32_t raylet_processes(const struct raylet *r, raylet_process *out, uint32_t room); /* room: at least 1 */
+uint32_t raylet_drivers(const struct raylet *r);                                       /* whose jobs began here, and who need this daemon */
+manta_actor raylet_leases(const struct raylet *r);
 const char *raylet_address(const struct raylet *r);
 bool raylet_rows(
     const struct raylet *r, const char *kind, struct report *out); /* nodes, jobs (which waits); false: error_set says why not */

@@ -105,7 +105,7 @@ void workers_tick(lessor *l, uint64_t now_ns)
 {
     for (uint32_t i = 0; i < l->n_workers; i++) {
         worker_view *w = l->workers[i];
-        bool idle = w->is_ready && !w->leases && !w->ending && now_ns - w->idle_since_ns >= l->idle_ns;
+        bool idle = w->is_ready && !w->leases && !w->ending && now_ns - w->idle_since_ns >= (drain_is_here(l) ? 0 : l->idle_ns);
         if (!idle) continue;
         ask(l, w);
         return; /* one at a time: the list may have changed */

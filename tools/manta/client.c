@@ -1,5 +1,5 @@
 /*
- * manta status, stop and run: what talks to daemons that are there.
+ * manta status, stop, drain and run: what talks to daemons that are there.
  */
 #include <errno.h>
 #include <poll.h>
@@ -16,7 +16,7 @@
 #include "tools/manta/manta.h"
 #include "tools/manta/settings.h"
 
-enum { STOP_WAIT_MS = 10000 };
+enum { STOP_WAIT_MS = 10000, DRAIN_MOST_S = 86400 };
 
 int take_address(const char *command, int *argc, char ***argv, char *out, size_t room)
 {
@@ -93,6 +93,69 @@ int command_stop(int argc, char **argv)
     daemons_each(stop_one, &s);
     if (!s.stopped && !s.failed) fprintf(stderr, "manta stop: no such daemon of this user runs on this machine\n");
     return s.failed || !s.stopped ? 1 : 0;
+}
+
+typedef struct draining {
+    char address[MANTA_ADDRESS_BYTES];
+    uint64_t timeout_s;
+    bool stays;
+} draining;
+
+static int drain_options(int argc, char **argv, draining *d)
+{
+    for (; argc; argc--, argv++) {
+        char *end = NULL;
+        if (strcmp(argv[0], "--stay") == 0) {
+            d->stays = true;
+            continue;
+        }
+        if (strcmp(argv[0], "--timeout") != 0) return wrong_usage("drain does not know %s", argv[0]);
+        if (argc < 2) return wrong_usage("%s wants a value", "--timeout");
+        d->timeout_s = strtoull(argv[1], &end, 10);
+        if (end == argv[1] || *end || argv[1][0] == '-' || d->timeout_s > DRAIN_MOST_S)
+            return wrong_usage("--timeout is seconds, at most 86400, not %s", argv[1]);
+        argc--;
+        argv++;
+    }
+    return 0;
+}
+
+/* Waits until the daemon is gone, which was asked to end; only for one on this machine. */
+static bool wait_for_end(int pid, const char *address, void *wanted)
+{
+    if (strcmp(address, wanted) != 0) return true;
+    int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+    struct pollfd p = {fd, POLLIN, 0};
+    if (fd >= 0) (void)poll(&p, 1, STOP_WAIT_MS);
+    if (fd >= 0) close(fd);
+    return false;
+}
+
+int command_drain(int argc, char **argv)
+{
+    draining d = {.timeout_s = 60};
+    manta_process_info there;
+    size_t n = 0;
+    manta_actor raylet;
+    manta_str left = {"", 0};
+    int code = take_address("drain", &argc, &argv, d.address, sizeof d.address);
+    if (!code) code = drain_options(argc, argv, &d);
+    if (code) return code;
+    manta_t *m = manta_init_with(&(manta_config){.size = sizeof(manta_config), .workers = 1, .join = d.address});
+    if (!m) return 1;
+    const manta_options *o = MANTA_OPTIONS(.timeout_ms = d.timeout_s * 1000 + STOP_WAIT_MS);
+    manta_status status = manta_list_processes(&there, 1, &n);
+    if (!status) status = manta_lookup_in(there.process, "manta.raylet", &raylet);
+    if (!status) status = manta_get(MantaRaylet_drain_with(o, MantaRaylet_ref_of(raylet), d.timeout_s * 1000, !d.stays), &left);
+    if (status) fprintf(stderr, "manta drain: %s: %s\n", d.address, manta_last_error()->message);
+    else if (left.size)
+        fprintf(stderr, "manta drain: %s: after %llu s there was still: %.*s\n", d.address, (unsigned long long)d.timeout_s, (int)left.size,
+            left.data);
+    else printf("drained %s\n", d.address);
+    code = status || left.size ? 1 : 0;
+    (void)manta_shutdown(m);
+    if (!status && !d.stays) daemons_each(wait_for_end, d.address);
+    return code;
 }
 
 /* In a process of its own, since this one becomes the driver: the daemon is asked for its store, which is made for the first one who needs it. */

@@ -38,6 +38,11 @@ static const tool_command commands[] = {
     {"status", command_status, true, "[--address ADDRESS]", "nodes, and the jobs and workers of one", ADDRESS},
     {"stop", command_stop, false, "[--address ADDRESS]", "ends the daemons of this user on this machine, or one",
         "  --address ADDRESS  only the daemon that listens there\n"},
+    {"drain", command_drain, true, "[--address ADDRESS] [--timeout SECONDS] [--stay]", "ends a daemon when its work is done",
+        ADDRESS "  --timeout SECONDS  ends it after this although something is still there (default 60); exit code 1 then\n"
+                "  --stay             it takes no more work, but does not end\n"
+                "The node takes no more work: what waits goes to others, tasks that run come to their end, workers stay until nobody needs "
+                "an\nactor or object of theirs, and its server of the control store is replaced.\n"},
     {"run", command_run, false, "[--address ADDRESS] PROGRAM [ARGUMENT...]", "runs a program on the cluster",
         ADDRESS "The program becomes the driver, its copies the workers. A shared object with `int manta_main(int argc, char **argv)` is a "
                 "program too.\n"},

@@ -13,6 +13,7 @@ int wrong_usage(const char *format, const char *what); /* prints it; returns 2 *
 int command_start(int argc, char **argv);              /* arguments behind the command; exit codes */
 int command_status(int argc, char **argv);
 int command_stop(int argc, char **argv);
+int command_drain(int argc, char **argv);
 int command_run(int argc, char **argv);
 int command_kv(int argc, char **argv);
 int command_lock(int argc, char **argv);
