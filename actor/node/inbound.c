@@ -79,7 +79,7 @@ static void answered(worker *w, wait_node *node)
     pthread_mutex_lock(&p->lock);
     bool wanted = id_table_remove(&p->serving, in->call) != NULL && p->state == PEER_UP;
     pthread_mutex_unlock(&p->lock);
-    uint64_t number = wanted && !in->is_watch && holds_refs(f) ? borrow(p, NULL, f) : 0;
+    uint64_t number = wanted && !in->is_watch && holds_refs(f) ? borrow(p, (borrowed){.result = f}) : 0;
     if (wanted && in->is_watch) reply_watch(p, in->call, f);
     else if (wanted && f->kind == VALUE_ERROR) reply_error(p, in->call, error_copy(f->error));
     else if (wanted) reply_value(p, in->call, f, number);
@@ -384,6 +384,28 @@ static void take_reply(const arrival *a)
     arrival_end(a->w, a->head->borrow);
 }
 
+/* A value that does not unpack is the end of its generator. */
+static void end_generator(const arrival *a, manta_error *error)
+{
+    future *f = call_take(a->peer, a->head->call);
+    wire_head h = {.kind = WIRE_CANCEL, .call = a->head->call};
+    (void)peer_send(a->peer, &h, NULL, 0, false);
+    if (f) future_fail(a->w, f, error);
+    else error_free(error);
+}
+
+/* Not NULL: what is wrong with the peer. */
+static const char *take_value(const arrival *a, future *f, const manta_layout *layout)
+{
+    unpacked u;
+    manta_error *error = NULL;
+    void *value = unpack(&u, layout, f->method, a->data, a->bytes, &error);
+    bool ok = !value || stream_arrived(a->w, f, a->head->call, value, layout->extra ? layout->extra(value) : 0);
+    base_free(u.large);
+    if (error) end_generator(a, error);
+    return ok ? NULL : "a value that a generator may not send";
+}
+
 /* A value of a generator; not NULL: what is wrong with the peer. */
 static const char *take_yield(const arrival *a)
 {
@@ -391,14 +413,10 @@ static const char *take_yield(const arrival *a)
     future *f = id_table_get(&a->peer->calls, a->head->call); /* only this thread takes it out */
     pthread_mutex_unlock(&a->peer->lock);
     const manta_layout *layout = f && f->method && f->method->is_generator ? &f->method->result : NULL;
-    if (!layout) return f ? "a value for a call that is no generator's" : NULL;
-    unpacked u;
-    manta_error *error = NULL;
-    void *value = unpack(&u, layout, f->method, a->data, a->bytes, &error);
-    bool ok = value && stream_arrived(a->w, f, a->head->call, value, layout->extra ? layout->extra(value) : 0);
-    base_free(u.large);
-    error_free(error);
-    return ok ? NULL : "a value that a generator may not send";
+    arrival_begin(a->peer);
+    const char *wrong = layout ? take_value(a, f, layout) : f ? "a value for a call that is no generator's" : NULL;
+    arrival_end(a->w, a->head->borrow);
+    return wrong;
 }
 
 /* ---- signals ---- */

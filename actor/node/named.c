@@ -23,8 +23,6 @@ static manta_status check_detached(const manta_options *o, const manta_class *cl
     if (o->placement_group.id)
         return error_set(
             MANTA_EUNSUPPORTED, "%s_spawn: a detached actor cannot be in a placement group, which ends with its job", cls->name);
-    if (cls->init && cls->init->arguments.refs)
-        return error_set(MANTA_EUNSUPPORTED, "%s_spawn: objects cannot be arguments of a detached actor's spawn", cls->name);
     return MANTA_OK;
 }
 

@@ -66,9 +66,11 @@ typedef struct waiting { /* a packed message for a process that is being connect
     unsigned char data[];
 } waiting;
 
-typedef struct borrowed { /* a sent message or result whose refs are held here until the peer has taken its own */
+typedef struct borrowed { /* a sent message, result or value of a generator, whose refs are held here until the peer has taken its own */
     message *message;
     future *result;
+    struct item *value;
+    const manta_method *generator;
 } borrowed;
 
 typedef struct peer {
@@ -194,7 +196,7 @@ manta_error *unpack_error(const void *data, size_t bytes, manta_status status);
 
 /* ---- outbound.c ---- */
 future *call_take(peer *p, uint64_t call);            /* NULL: answered already */
-uint64_t borrow(peer *p, message *m, future *result); /* keeps it until borrowed_return; 0: no memory */
+uint64_t borrow(peer *p, borrowed what);              /* keeps it until borrowed_return; 0: no memory, or the peer is down */
 void borrowed_return(worker *w, peer *p, uint64_t number);
 void result_free(worker *w, future *f);
 void borrowed_return_all(worker *w, peer *p);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "actor/node/owner.h"
+#include "actor/runtime/stream.h"
 
 /* ---- calls under way ---- */
 
@@ -48,11 +49,11 @@ static void fail_call(worker *w, peer *p, uint64_t call, manta_status status, co
 
 /* ---- refs ---- */
 
-uint64_t borrow(peer *p, message *m, future *result)
+uint64_t borrow(peer *p, borrowed what)
 {
     borrowed *b = base_alloc(sizeof *b);
     if (!b) return 0;
-    *b = (borrowed){m, result};
+    *b = what;
     pthread_mutex_lock(&p->lock);
     uint64_t number = ++p->next_borrow;
     bool ok = p->state != PEER_DOWN && id_table_put(&p->borrowed, number, b);
@@ -72,6 +73,7 @@ static void give_back(worker *w, borrowed *b)
 {
     if (b->message) message_discard(w, b->message);
     if (b->result) result_free(w, b->result);
+    if (b->value) stream_items_free(b->generator, b->value);
     base_free(b);
 }
 
@@ -130,11 +132,25 @@ static bool has_hello(const peer *p) { return p->has_hello || p->state == PEER_D
 /* How refs are named depends on the store that the peer has said it has; who cannot wait for that names them as for another one, which is right in any case. */
 static bool knows_names(peer *p, bool may_wait) { return !may_wait || peer_wait(p, has_hello, "a process's hello"); }
 
+static void note_ref(manta_ref *ref, manta_object *view, void *context)
+{
+    (void)view;
+    *(bool *)context |= ref->id[0] != 0;
+}
+
+static bool names_objects(message *m)
+{
+    const manta_method *method = m->method;
+    bool some = false;
+    if (method->arguments.refs) method->arguments.refs(message_payload(m), note_ref, &some);
+    return some;
+}
+
 static manta_status send_call(worker *w, proxy to, message *m, uint8_t kind, bool may_wait)
 {
     const manta_method *method = m->method;
     peer *p = to.peer;
-    bool refs = method->arguments.refs != NULL;
+    bool refs = names_objects(m);
     manta_status status = MANTA_OK;
     if (refs && !knows_names(p, may_wait)) return refused(worker_self(), p, m, 0, MANTA_ECANCELLED, NULL);
     manta_writer *out = pack_begin(p);
@@ -143,7 +159,7 @@ static manta_status send_call(worker *w, proxy to, message *m, uint8_t kind, boo
     method->arguments.pack(out, message_payload(m));
     if (!pack_end(out, &status)) return refused(w, p, m, 0, status, "the arguments cannot be packed");
     uint32_t room = kind == WIRE_LEASED && method->is_generator ? stream_room(m->reply) : 0;
-    uint64_t call = number_reply(p, m), number = refs && !m->reply ? borrow(p, m, NULL) : 0;
+    uint64_t call = number_reply(p, m), number = refs && !m->reply ? borrow(p, (borrowed){.message = m}) : 0;
     if (m->reply || (refs && !number)) return refused(w, p, m, call, MANTA_EUNKNOWN, NULL);
     wire_head h = {.kind = kind,
         .to = kind == WIRE_LEASED ? m->generation : to.id,

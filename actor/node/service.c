@@ -4,15 +4,15 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "actor/node/constructor.h"
 #include "actor/node/named.h"
 #include "actor/node/owner.h"
 #include "actor/node/report.h"
 #include "actor/node/service.h"
 #include "actor/runtime/names.h"
 
-MANTA_STRUCT(MantaSpawn, (manta_str, class_name), (manta_bytes, arguments), (manta_str, name), (uint32_t, mailbox_limit),
-    (int32_t, overflow), (uint32_t, concurrency), (int32_t, on_failure), (bool, trap_exit), (uint64_t, lease), (uint64_t, uid),
-    (bool, get_if_exists))
+MANTA_STRUCT(MantaSpawn, (MantaConstructor, constructor), (manta_str, name), (uint32_t, mailbox_limit), (int32_t, overflow),
+    (uint32_t, concurrency), (int32_t, on_failure), (bool, trap_exit), (uint64_t, lease), (uint64_t, uid), (bool, get_if_exists))
 
 static const char *text_of(manta_str s, char *out, size_t room)
 {
@@ -58,10 +58,17 @@ static void hold_lease(manta_actor a, uint64_t lease, bool is_named)
     (void)manta_monitor(a, MantaNode_on_down, NULL);
 }
 
+static manta_actor construct(const MantaConstructor *c, const manta_options *o, uint64_t uid)
+{
+    if (c->cls) return uid ? spawn_as(o, c->cls, c->values, constructor_extra(c), uid) : manta_spawn_class(o, c->cls, c->values, constructor_extra(c));
+    error_set(MANTA_ENOTFOUND, "manta_spawn: there is no class \"%.*s\"", (int)c->class_name.size, c->class_name.data ? c->class_name.data : "");
+    return (manta_actor){0};
+}
+
 MANTA_METHOD(MantaNode, make, manta_actor, (MantaSpawn, what))
 {
     (void)self;
-    char class_name[NAME_LIMIT + 2], name[NAME_LIMIT + 2];
+    char name[NAME_LIMIT + 2];
     manta_options o = {.size = sizeof o,
         .mailbox_limit = what.mailbox_limit,
         .overflow = (manta_overflow)what.overflow,
@@ -71,7 +78,7 @@ MANTA_METHOD(MantaNode, make, manta_actor, (MantaSpawn, what))
         .process = manta_this_process(),
         .get_if_exists = what.get_if_exists};
     if (what.name.size) o.name = text_of(what.name, name, sizeof name);
-    manta_actor a = spawn_dynamic_as(text_of(what.class_name, class_name, sizeof class_name), what.arguments, &o, what.uid);
+    manta_actor a = construct(&what.constructor, &o, what.uid);
     if (!a.id) manta_fail(manta_last_error()->status, "%s", manta_last_error()->message);
     else if (what.lease) hold_lease(a, what.lease, what.uid != 0);
     return a;
@@ -128,21 +135,12 @@ manta_actor node_spawn(uint64_t process, const manta_options *given, manta_class
     manta_actor made = {0};
     static const manta_options none = {.size = sizeof none};
     const manta_options *o = given ? given : &none;
-    peer *p = process == the_node.process ? NULL : peer_get(process, false);
-    if (!p && process != the_node.process) {
+    if (process != the_node.process && !peer_get(process, false)) {
         error_set(MANTA_ENOTFOUND, "%s_spawn: process %016llx is not known here", cls->name, (unsigned long long)process);
         return made;
     }
-    if (cls->init && cls->init->arguments.refs) {
-        error_set(MANTA_EUNSUPPORTED, "%s_spawn: objects cannot be arguments of a spawn in another process", cls->name);
-        return made;
-    }
-    manta_status status = MANTA_ENOMEM;
-    manta_writer *w = pack_begin(p); /* for that process: it is told of the processes whose actors are named */
-    if (w && cls->init) cls->init->arguments.pack(w, arguments);
-    if (!w || !pack_end(w, &status)) return error_set(status, "%s_spawn: the arguments cannot be packed", cls->name), made;
-    MantaSpawn what = {manta_str_of(cls->name), {w->start, manta_writer_size(w)}, manta_str_of(o->name ? o->name : ""), o->mailbox_limit,
-        (int32_t)o->overflow, o->concurrency, (int32_t)o->on_failure, o->trap_exit, lease, uid, !uid && options_get_if_exists(o)};
+    MantaSpawn what = {constructor_of(cls, arguments), manta_str_of(o->name ? o->name : ""), o->mailbox_limit, (int32_t)o->overflow,
+        o->concurrency, (int32_t)o->on_failure, o->trap_exit, lease, uid, !uid && options_get_if_exists(o)};
     if (manta_get(MantaNode_make(service_of((manta_process){process}), what), &made)) made.id = 0;
     return made;
 }

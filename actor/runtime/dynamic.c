@@ -109,12 +109,18 @@ void dynamic_complete(worker *w, future *f, const manta_layout *layout, const vo
     else future_fail_status(w, f, MANTA_ENOMEM, "no memory for a packed result");
 }
 
-manta_actor spawn_dynamic_as(const char *class_name, manta_bytes payload, const manta_options *options, uint64_t uid)
+manta_class *class_named(manta_str name)
 {
     pthread_mutex_lock(&registry_lock);
     manta_class *cls = class_list;
-    while (cls && strcmp(cls->name, class_name) != 0) cls = cls->next;
+    while (cls && (strlen(cls->name) != name.size || memcmp(cls->name, name.data, name.size) != 0)) cls = cls->next;
     pthread_mutex_unlock(&registry_lock);
+    return cls;
+}
+
+manta_actor manta_spawn(const char *class_name, manta_bytes payload, const manta_options *options)
+{
+    manta_class *cls = class_named(manta_str_of(class_name));
     if (!cls) {
         error_set(MANTA_ENOTFOUND, "manta_spawn: there is no class \"%s\"", class_name);
         return (manta_actor){0};
@@ -122,12 +128,7 @@ manta_actor spawn_dynamic_as(const char *class_name, manta_bytes payload, const 
     void *arguments = cls->init ? unpack(cls->init, payload) : NULL;
     if (cls->init && !arguments) return (manta_actor){0};
     size_t extra = arguments && cls->init->arguments.extra ? cls->init->arguments.extra(arguments) : 0;
-    manta_actor a = uid ? spawn_as(options, cls, arguments, extra, uid) : manta_spawn_class(options, cls, arguments, extra);
+    manta_actor a = manta_spawn_class(options, cls, arguments, extra);
     base_free(arguments);
     return a;
-}
-
-manta_actor manta_spawn(const char *class_name, manta_bytes payload, const manta_options *options)
-{
-    return spawn_dynamic_as(class_name, payload, options, 0);
 }

@@ -83,7 +83,7 @@ void actor_exit(worker *w, actor *a, manta_status status, const manta_error *err
 /* ---- spawn.c ---- */
 /* As manta_spawn_class, for the row `uid` of the control store's table of actors, which has its name; 0: none. */
 manta_actor spawn_as(const manta_options *options, manta_class *cls, const void *arguments, size_t extra_bytes, uint64_t uid);
-manta_actor spawn_dynamic_as(const char *class_name, manta_bytes arguments, const manta_options *options, uint64_t uid); /* dynamic.c */
+manta_class *class_named(manta_str name); /* dynamic.c; NULL: this program has none */
 actor *actor_new(worker *w);            /* a slot with its mailbox taken; NULL: limit or memory */
 actor_extra *actor_extra_get(actor *a); /* owner; made at first use; NULL: out of memory */
 void actor_free(worker *w, actor *a);

@@ -196,7 +196,6 @@ static inline manta_status place(const manta_class *cls, const manta_options *o,
 {
     *out = (actor_place){.process = o ? o->process.id : 0};
     if (likely(!load_relaxed(&owner_is_on)) || out->process || (o && (o->link || o->where == MANTA_WHERE_HERE))) return MANTA_OK;
-    if (cls->init && cls->init->arguments.refs) return MANTA_OK;
     demand *d = demand_of_actor(o, cls);
     return d ? owner_place(d, o ? o->timeout_ms : 0, out) : manta_last_error()->status;
 }
@@ -267,6 +266,37 @@ manta_actor spawn_as(const manta_options *options, manta_class *cls, const void 
     return likely(!uid) ? a : adopt(a, uid);
 }
 
+/* ---- constructors that take objects, in a job ---- */
+
+typedef struct kept_arguments {
+    unwind unwind;
+    message *message;
+} kept_arguments;
+
+static void discard_kept(worker *w, unwind *u) { message_discard(w, ((kept_arguments *)(void *)u)->message); }
+
+static manta_actor spawn_in_job(const manta_options *options, manta_class *cls, const void *arguments, size_t extra_bytes)
+{
+    if (options && options->name) return named_spawn(options, cls, arguments, extra_bytes);
+    return spawn_as(options, cls, arguments, extra_bytes, 0);
+}
+
+/* A name, and a process to spawn in, may take a while to get. Others may let go of the objects meanwhile, and the spawning handler may be killed: the arguments are kept as a message's are. */
+static manta_actor spawn_kept(const manta_options *options, manta_class *cls, const void *arguments, size_t extra_bytes)
+{
+    activation *act = activation_self();
+    kept_arguments kept = {{NULL, discard_kept}, message_make(worker_self(), cls->init, arguments, extra_bytes)};
+    if (!kept.message) {
+        error_set(MANTA_ENOMEM, "%s_spawn: no memory", cls->name);
+        return (manta_actor){0};
+    }
+    unwind_push(act, &kept.unwind);
+    manta_actor a = spawn_in_job(options, cls, message_payload(kept.message), extra_bytes);
+    unwind_pop(act, &kept.unwind);
+    message_discard(worker_self(), kept.message);
+    return a;
+}
+
 manta_actor manta_spawn_class(const manta_options *options, manta_class *cls, const void *arguments, size_t extra_bytes)
 {
     int running = load_relaxed(&the_runtime.running);
@@ -276,7 +306,10 @@ manta_actor manta_spawn_class(const manta_options *options, manta_class *cls, co
         return (manta_actor){0};
     }
     if (options && check_options(options, cls)) return (manta_actor){0};
-    if (unlikely(options && options->name && load_relaxed(&owner_is_on))) return named_spawn(options, cls, arguments, extra_bytes);
+    if (unlikely(load_relaxed(&owner_is_on))) {
+        if (cls->init && cls->init->arguments.refs) return spawn_kept(options, cls, arguments, extra_bytes);
+        return spawn_in_job(options, cls, arguments, extra_bytes);
+    }
     return spawn_as(options, cls, arguments, extra_bytes, 0);
 }
 

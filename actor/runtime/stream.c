@@ -190,9 +190,7 @@ manta_status manta_yield_value(const char *type_name, const void *value, size_t 
     if (!status && s->peer) {
         s->queued++;
         pthread_mutex_unlock(&s->lock);
-        status = stream_send(s, i->value->bytes);
-        stream_items_free(s->method, i);
-        return status;
+        return stream_send(s, i);
     }
     if (!status) stream_append(worker_self(), s, i);
     pthread_mutex_unlock(&s->lock);
@@ -372,7 +370,7 @@ manta_stream manta_generate(const manta_options *o, const manta_method *task, co
         return (manta_stream){0};
     }
     demand *d = NULL;
-    bool here = !load_relaxed(&owner_is_on) || (o && o->where == MANTA_WHERE_HERE) || task->result.refs;
+    bool here = !load_relaxed(&owner_is_on) || (o && o->where == MANTA_WHERE_HERE);
     if (!here && !(d = demand_of(o, task->name, false))) return (manta_stream){0};
     stream *s = stream_new(o, task);
     if (s) s->is_remote = d != NULL;

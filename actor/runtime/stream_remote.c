@@ -86,13 +86,19 @@ struct stream *stream_outgoing(const manta_method *method, struct peer *p, uint6
     return s;
 }
 
-manta_status stream_send(stream *s, const void *value)
+manta_status stream_send(stream *s, item *i)
 {
+    const manta_layout *layout = &s->method->result;
     manta_status status = MANTA_ENOMEM;
     manta_writer *out = pack_begin(s->peer);
     wire_head h = {.kind = WIRE_YIELD, .call = s->call};
-    if (out) s->method->result.pack(out, value);
-    if (out && pack_end(out, &status)) status = peer_send(s->peer, &h, out->start, manta_writer_size(out), true);
+    if (out) layout->pack(out, i->value->bytes);
+    if (out && pack_end(out, &status)) {
+        h.borrow = layout->refs ? borrow(s->peer, (borrowed){.value = i, .generator = s->method}) : 0;
+        status = layout->refs && !h.borrow ? MANTA_EUNKNOWN : peer_send(s->peer, &h, out->start, manta_writer_size(out), true);
+    }
+    if (!h.borrow) stream_items_free(s->method, i);
+    else if (status) borrowed_return(worker_self(), s->peer, h.borrow);
     return status ? error_set(status, "manta_yield: %s", manta_status_text(status)) : MANTA_OK;
 }
 

@@ -8,11 +8,17 @@
 
 enum { NAME_FIELDS = 6, TEMPORARY_FIRST = 8 };
 
+typedef struct scratch {
+    struct scratch *next;
+    _Alignas(16) unsigned char bytes[];
+} scratch;
+
 typedef struct arrival { /* of the message that this thread unpacks */
     peer *from;          /* NULL: none */
     flight *flight;
     manta_ref *held; /* a count each, until the message's own are there */
     uint32_t count, room;
+    scratch *scratch; /* where values are until the message has its own */
 } arrival;
 static _Thread_local arrival now;
 
@@ -43,11 +49,26 @@ void arrival_end(worker *w, uint64_t borrow)
     now = (arrival){0};
     for (uint32_t i = 0; i < a.count; i++) (void)the_objects->count(w, a.held[i], -1, false);
     base_free(a.held);
+    for (scratch *s = a.scratch, *next; s; s = next) {
+        next = s->next;
+        base_free(s);
+    }
     wire_head h = {.kind = WIRE_TAKEN, .call = borrow};
     if (a.flight) {
         a.flight->borrow = borrow;
         flight_landed(a.flight);
     } else if (borrow) peer_say(a.from, &h, NULL, 0);
+}
+
+void *arrival_alloc(size_t bytes)
+{
+    size_t room = (sizeof(scratch) + bytes + 31) & ~(size_t)15;
+    scratch *s = now.from ? base_aligned_alloc(16, room) : NULL;
+    if (!s) return NULL;
+    memset(s, 0, room);
+    s->next = now.scratch;
+    now.scratch = s;
+    return s->bytes;
 }
 
 static bool hold_meanwhile(manta_ref ref)

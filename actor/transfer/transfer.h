@@ -38,6 +38,7 @@ void transfer_free(void); /* after the links are freed */
 /* Around the unpacking of a message from that process. The end gives up the counts that refs had meanwhile, and says TAKEN for `borrow` once all of them are held where they come from. */
 void arrival_begin(peer *from);
 void arrival_end(worker *w, uint64_t borrow);
+void *arrival_alloc(size_t bytes); /* zeroed, aligned to 16, until arrival_end; NULL: no memory, or this thread unpacks no arrival */
 
 /* A message of kind WIRE_HOLD or later. What is wrong with it, or NULL. */
 const char *transfer_message(worker *w, peer *from, const wire_head *head, const void *data, size_t bytes, link_frame *frame);
