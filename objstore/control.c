@@ -29,7 +29,7 @@ uint64_t store_now_ms(const store *s) { return (os_monotonic_ns() - s->control->
 /* ---- where the parts of the control file are ---- */
 
 typedef struct parts {
-    uint64_t chunk_owner, chunk_freed, sites, backed, slabs, tenants, slots, end;
+    uint64_t chunk_owner, chunk_freed, sites, replicas, backed, slabs, tenants, slots, end;
 } parts;
 
 static uint64_t page_up(uint64_t bytes) { return (bytes + OS_PAGE - 1) & ~(uint64_t)(OS_PAGE - 1); }
@@ -41,7 +41,8 @@ static parts parts_of(uint64_t capacity, uint64_t max_objects)
     p.chunk_owner = page_up(HEADER_BYTES + (uint64_t)STORE_PROCESSES * PROCESS_BYTES);
     p.chunk_freed = p.chunk_owner + page_up(chunks);
     p.sites = p.chunk_freed + page_up(chunks * 2);
-    p.backed = p.sites + (uint64_t)SITES * STORE_SITE_BYTES;
+    p.replicas = p.sites + (uint64_t)SITES * STORE_SITE_BYTES;
+    p.backed = p.replicas + page_up((uint64_t)REPLICA_SETS * REPLICA_WAYS * sizeof(replica));
     p.slabs = p.backed + page_up(capacity / OS_HUGE_PAGE);
     p.tenants = p.slabs + page_up(granules * sizeof(slab));
     p.slots = p.tenants + page_up(granules * SLAB_CELLS * sizeof(uint32_t));
@@ -58,6 +59,7 @@ static void point(store *s, void *memory, uint64_t capacity, uint32_t max_object
     s->chunk_owner = (void *)(base + p.chunk_owner);
     s->chunk_freed = (void *)(base + p.chunk_freed);
     s->sites = (char *)(base + p.sites);
+    s->replicas = (void *)(base + p.replicas);
     s->backed = (void *)(base + p.backed);
     s->slabs = (void *)(base + p.slabs);
     s->tenants = (void *)(base + p.tenants);
@@ -136,6 +138,7 @@ static void fill_stamp(store *s, const store_options *o)
     mutex_init(&c->evicting);
     mutex_init(&c->inside);
     mutex_init(&c->reaping);
+    mutex_init(&c->replicating);
 }
 
 static int wipe(const store *s)

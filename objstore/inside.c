@@ -32,6 +32,13 @@ static uint64_t count_of(const store *s, const slot *x)
 
 uint64_t slot_room(const store *s, const slot *x) { return x->size_bytes + trailer_bytes(x->size_bytes, count_of(s, x)); }
 
+store_id inside_first(const store *s, const slot *x)
+{
+    store_id id;
+    memcpy(&id, s->readable + at_refs(x) + sizeof(head), sizeof id);
+    return id;
+}
+
 void inside_announce(store *s, slot *x, uint32_t n_refs)
 {
     head h = {n_refs, 0};
@@ -149,7 +156,7 @@ void inside_recount(store *s)
 uint32_t store_inside(store *s, store_id id, store_id *out, uint32_t capacity)
 {
     slot *x = slot_of(s, id);
-    if (!x || load_seq(&x->offset) == NO_OFFSET) return 0;
+    if (!x || load_seq(&x->offset) == NO_OFFSET || flags_of(x) & SLOT_ALIAS) return 0;
     ref_list r = refs_of(s, x);
     uint32_t n = (uint32_t)(r.count < capacity ? r.count : capacity);
     if (n) memcpy(out, r.ids, n * sizeof *out);

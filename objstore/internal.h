@@ -43,6 +43,7 @@ struct store {
     slab *slabs;
     _Atomic uint32_t *tenants; /* slot + 1, by cell */
     char *sites;
+    replica *replicas;
     _Atomic uint8_t *backed; /* 2 MiB parts of the arena that have their room on the tmpfs */
     slot *slots;
     unsigned char *readable, *writable; /* the arena, twice */
@@ -98,8 +99,9 @@ uint64_t slot_room(const store *s, const slot *x); /* bytes in the arena, with t
 void inside_announce(store *s, slot *x, uint32_t n_refs);
 manta_status inside_count(store *s, slot *x, const store_id *refs);
 void inside_drop(store *s, slot *x);
-void inside_recount(store *s);                /* when a process died */
-void inside_tally(store *s, uint32_t *tally); /* what each slot's `inside` should be; max_objects zeros at first */
+void inside_recount(store *s);                        /* when a process died */
+store_id inside_first(const store *s, const slot *x); /* of an object in memory that names some */
+void inside_tally(store *s, uint32_t *tally);         /* what each slot's `inside` should be; max_objects zeros at first */
 
 /* ---- control.c ---- */
 static inline process *process_of(const store *s, uint32_t index)

@@ -1,7 +1,7 @@
 /*
  * What the processes of a store share: the layout of the control file.
  *
- * control file:  header | processes | chunk owners | chunk frees | call sites | parts with room | slab headers | slab tenants | slots       (tenants and slots are given room when they are first used)
+ * control file:  header | processes | chunk owners | chunk frees | call sites | replicas | parts with room | slab headers | slab tenants | slots       (tenants and slots are given room when they are first used)
  * An object is a slot: 64 bytes that say where its bytes are and who holds it. Its id is {salt, slot; sequence}; a slot with another sequence is another object.
  *
  * Who may change what: a slot in state CREATING, MOVING or DYING belongs to the process in its state word; `holders` and `pins` belong to everybody, a bit each. The bit HOLDERS_DYING
@@ -16,7 +16,7 @@
 #include "objstore/store.h"
 #include "scheduler/base/atomics.h"
 
-enum { LAYOUT_VERSION = 3, HEADER_BYTES = 4096, PROCESS_BYTES = 2048, INTENTS = 64, CHUNK_SLOTS = 256 };
+enum { LAYOUT_VERSION = 4, HEADER_BYTES = 4096, PROCESS_BYTES = 2048, INTENTS = 64, CHUNK_SLOTS = 256 };
 enum { CELL_MIN = 64, CELL_MAX = 64 << 10, SLAB_GRANULE = 256 << 10, SLAB_BIG = 1 << 20, SLAB_CELLS = 4096, SLAB_CLASSES = 36 };
 enum { LOCK_NODE = 100, LOCK_BUILD = 101 }; /* bytes of the lock file; 0 .. STORE_PROCESSES - 1: processes */
 #define NO_OFFSET UINT64_MAX
@@ -29,8 +29,17 @@ _Static_assert(STORE_PROCESSES <= OWNER_SHIFT, "a bit per process below the owne
 /* slot.state: a store_state, somebody sleeps on it, and the process that is at work on it (+ 1) */
 enum { SLOT_WAITED = 0x100, SLOT_WORKER_SHIFT = 16 };
 /* flags. REFS: it names others; COUNTED: and they count it. CLEAN: the copy on disk is good. CELL: in a slab. RESTORE: MOVING is the way back in. LEAVING: of the way out, the
- * copy on disk is committed. */
-enum { SLOT_FAILED = 1, SLOT_REFS = 2, SLOT_COUNTED = 4, SLOT_CLEAN = 8, SLOT_CELL = 16, SLOT_RESTORE = 32, SLOT_LEAVING = 64 };
+ * copy on disk is committed. ALIAS: another name of the one object that it names. */
+enum {
+    SLOT_FAILED = 1,
+    SLOT_REFS = 2,
+    SLOT_COUNTED = 4,
+    SLOT_CLEAN = 8,
+    SLOT_CELL = 16,
+    SLOT_RESTORE = 32,
+    SLOT_LEAVING = 64,
+    SLOT_ALIAS = 128
+};
 
 typedef struct slot {
     _Atomic uint64_t sequence; /* 0: no object */
@@ -88,12 +97,18 @@ typedef struct control {
     _Atomic uint32_t room_waiters;
     _Atomic uint32_t attached; /* futex: bumped when a process attaches */
     _Alignas(64) _Atomic uint64_t spills, restores, clean, compactions, reaped;
-    _Alignas(64) pthread_mutex_t evicting, inside, reaping; /* robust, shared: one evictor at a time; counts of refs inside objects */
+    _Alignas(64) pthread_mutex_t evicting, inside, reaping,
+        replicating; /* robust, shared: one evictor at a time; counts of refs inside objects */
     uint64_t clock_hand;
     uint32_t file_next; /* under `evicting` */
     _Atomic uint32_t sites;
 } control;
 _Static_assert(sizeof(control) <= HEADER_BYTES, "control layout");
 enum { SITES = 4096 };
+
+typedef struct replica { /* of an object of another store; says nothing when `id` is gone */
+    store_id root, id;
+} replica;
+enum { REPLICA_SETS = 512, REPLICA_WAYS = 8 };
 
 #endif

@@ -59,10 +59,11 @@ static void end_intents(store *s, uint32_t index)
 /* What was to be made will not be: whoever holds it learns that from an error without bytes. */
 static void fail_unmade(store *s, slot *x)
 {
+    if (flags_of(x) & SLOT_COUNTED) inside_drop(s, x); /* it died between the two last steps */
     (void)slot_free_room(s, x);
     store_seq(&x->offset, NO_OFFSET);
     x->size_bytes = 0;
-    flags_clear(x, SLOT_REFS | SLOT_CELL);
+    flags_clear(x, SLOT_REFS | SLOT_CELL | SLOT_ALIAS);
     flags_set(x, SLOT_FAILED);
     slot_set_state(s, x, STORE_SEALED);
 }

@@ -95,11 +95,11 @@ static void finish_out(store *s, slot *x)
     store_seq(&x->pins, 0);
 }
 
-/* That may be moved: errors are small and asked for again and again; refs must be final. */
+/* That may be moved: errors and aliases are small and asked for again and again; refs must be final. */
 static bool has_bytes(const slot *x)
 {
     unsigned flags = flags_of(x);
-    return !(flags & SLOT_FAILED) && (flags & SLOT_REFS ? (flags & SLOT_COUNTED) != 0 : x->size_bytes != 0);
+    return !(flags & (SLOT_FAILED | SLOT_ALIAS)) && (flags & SLOT_REFS ? (flags & SLOT_COUNTED) != 0 : x->size_bytes != 0);
 }
 
 static bool may_go(const slot *x)

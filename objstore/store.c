@@ -293,8 +293,8 @@ static void copy_in(store *s, slot *x, const void *data, uint64_t size_bytes, ui
     if (n_refs) inside_announce(s, x, n_refs);
 }
 
-manta_status store_fulfil(
-    store *s, store_id id, const void *data, uint64_t size_bytes, const store_id *refs, uint32_t n_refs, bool is_error)
+static manta_status fulfil(
+    store *s, store_id id, const void *data, uint64_t size_bytes, const store_id *refs, uint32_t n_refs, unsigned flags)
 {
     slot *x = slot_of(s, id);
     if (!x) return gone(id);
@@ -305,13 +305,29 @@ manta_status store_fulfil(
     if (!(status = begin_fulfil(s, x, size_bytes + trailer_bytes(size_bytes, n_refs)))) {
         copy_in(s, x, data, size_bytes, n_refs);
         if (n_refs) status = inside_count(s, x, refs);
-        if (is_error) flags_set(x, SLOT_FAILED);
+        flags_set(x, flags);
         slot_set_state(s, x, STORE_SEALED);
         count_up(&my_process(s)->puts, 1);
         spill_check(s);
     }
     (void)local_release(s, x, id.word[1]);
     return status;
+}
+
+manta_status store_fulfil(
+    store *s, store_id id, const void *data, uint64_t size_bytes, const store_id *refs, uint32_t n_refs, bool is_error)
+{
+    return fulfil(s, id, data, size_bytes, refs, n_refs, is_error ? SLOT_FAILED : 0);
+}
+
+manta_status store_alias(store *s, store_id id, store_id target)
+{
+    slot *t = slot_of(s, target);
+    if (t && flags_of(t) & SLOT_ALIAS) t = slot_of(s, target = inside_first(s, t));
+    if (!t || store_peek(s, target)) return gone(target);
+    if (flags_of(t) & SLOT_FAILED) return store_fail_(MANTA_EFAILED, "an alias of an object that came to nothing");
+    if (flags_of(t) & SLOT_REFS) return store_fail_(MANTA_EUNSUPPORTED, "an alias of an object that names others");
+    return fulfil(s, id, NULL, 0, &target, 1, SLOT_ALIAS);
 }
 
 manta_status store_fail(store *s, store_id id, manta_status why)
@@ -424,11 +440,22 @@ static manta_status pin(store *s, slot *x, store_id id, store_view *out)
     return store_fail_(MANTA_ETIMEDOUT, "the object is moved in and out all the time");
 }
 
+/* `x`, an alias, is pinned for the view. */
+static manta_status pin_target(store *s, slot *x, uint64_t sequence, store_view *out)
+{
+    manta_status status = store_pin(s, inside_first(s, x), out);
+    if (!status) return MANTA_OK;
+    local_unpin(s, x);
+    (void)local_release(s, x, sequence);
+    return status;
+}
+
 manta_status store_pin(store *s, store_id id, store_view *out)
 {
     slot *x = slot_of(s, id);
     if (unlikely(!x) || unlikely(local_retain(s, x, id.word[1]))) return gone(id);
     manta_status status = pin(s, x, id, out);
+    if (!status && unlikely(load_relaxed(&x->flags) & SLOT_ALIAS)) return pin_target(s, x, id.word[1], out);
     if (unlikely(status && status != MANTA_EFAILED)) (void)local_release(s, x, id.word[1]);
     else count_up(&my_process(s)->gets, 1);
     return status;
@@ -438,6 +465,7 @@ void store_unpin(store *s, store_id id)
 {
     slot *x = slot_of(s, id);
     if (!x) return;
+    if (unlikely(load_relaxed(&x->flags) & SLOT_ALIAS)) store_unpin(s, inside_first(s, x));
     local_unpin(s, x);
     (void)local_release(s, x, id.word[1]);
 }
@@ -445,7 +473,8 @@ void store_unpin(store *s, store_id id)
 bool store_is_resident(store *s, store_id id)
 {
     slot *x = slot_of(s, id);
-    return x && state_of(x) == STORE_SEALED;
+    if (!x || state_of(x) != STORE_SEALED) return false;
+    return likely(!(load_relaxed(&x->flags) & SLOT_ALIAS)) || store_is_resident(s, inside_first(s, x));
 }
 
 manta_status store_peek(store *s, store_id id)

@@ -90,6 +90,15 @@ manta_status store_unprepare(store *s, store_id id);
 /* A pin of an object that this process is filling: its bytes stay where they are, also when it is sealed meanwhile, until store_unpin. */
 manta_status store_pin_own(store *s, store_id id);
 
+/* ---- objects of other stores, of which the processes of this one need one replica ---- */
+
+/* Says that `mine`, which the caller holds, is or becomes the replica of the object `root`. MANTA_EEXIST: another one is that already, or will be unless its process dies: it is *out_other, with a
+ * reference for the caller. Of very many roots (4096, 8 of a kind) some are forgotten, whose objects then have another replica. */
+manta_status store_share(store *s, store_id root, store_id mine, store_id *out_other);
+/* Ends a promise: from now on it is another name of `target`, a sealed object that names no others, and keeps it. The caller holds both. MANTA_ESTALE: either is gone, the promise has ended, the target
+ * is not sealed; MANTA_EFAILED: it is an error; MANTA_EUNSUPPORTED: it names others. May wait for room, as for 64 bytes. */
+manta_status store_alias(store *s, store_id id, store_id target);
+
 /* ---- reading ---- */
 
 typedef struct store_view {

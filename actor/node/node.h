@@ -195,8 +195,8 @@ void pack_error(manta_writer *w, const manta_error *error);
 manta_error *unpack_error(const void *data, size_t bytes, manta_status status);
 
 /* ---- outbound.c ---- */
-future *call_take(peer *p, uint64_t call);            /* NULL: answered already */
-uint64_t borrow(peer *p, borrowed what);              /* keeps it until borrowed_return; 0: no memory, or the peer is down */
+future *call_take(peer *p, uint64_t call); /* NULL: answered already */
+uint64_t borrow(peer *p, borrowed what);   /* keeps it until borrowed_return; 0: no memory, or the peer is down */
 void borrowed_return(worker *w, peer *p, uint64_t number);
 void result_free(worker *w, future *f);
 void borrowed_return_all(worker *w, peer *p);

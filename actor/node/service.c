@@ -60,8 +60,11 @@ static void hold_lease(manta_actor a, uint64_t lease, bool is_named)
 
 static manta_actor construct(const MantaConstructor *c, const manta_options *o, uint64_t uid)
 {
-    if (c->cls) return uid ? spawn_as(o, c->cls, c->values, constructor_extra(c), uid) : manta_spawn_class(o, c->cls, c->values, constructor_extra(c));
-    error_set(MANTA_ENOTFOUND, "manta_spawn: there is no class \"%.*s\"", (int)c->class_name.size, c->class_name.data ? c->class_name.data : "");
+    if (c->cls)
+        return uid ? spawn_as(o, c->cls, c->values, constructor_extra(c), uid)
+                   : manta_spawn_class(o, c->cls, c->values, constructor_extra(c));
+    error_set(
+        MANTA_ENOTFOUND, "manta_spawn: there is no class \"%.*s\"", (int)c->class_name.size, c->class_name.data ? c->class_name.data : "");
     return (manta_actor){0};
 }
 

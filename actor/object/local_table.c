@@ -464,4 +464,4 @@ static bool table_may_wait(manta_ref ref) { return (void)ref, false; }
 
 const object_ops object_local_table = {"local table", table_start, table_quiet, table_stop, table_put, table_promise, table_create,
     table_seal, table_abort, table_complete, table_view, table_unpin, table_may_wait, table_subscribe, table_unsubscribe, table_count,
-    table_usage, table_prepare, table_finish, table_unprepare, table_pin_filling, table_is_last, table_knows, table_inside};
+    table_usage, table_prepare, table_finish, table_unprepare, table_pin_filling, table_is_last, table_knows, table_inside, NULL, NULL};

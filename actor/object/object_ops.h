@@ -49,6 +49,10 @@ typedef struct object_ops {
     bool (*is_last)(manta_ref ref); /* the caller's count is the only one */
     bool (*knows)(manta_ref ref);   /* an id of this table, of an object that is there or was */
     uint32_t (*inside)(manta_ref ref, manta_ref *out, uint32_t capacity); /* what an object names that the caller has pinned; how many */
+    /* Of a table that several processes have, else NULL. share: MANTA_EEXIST when another one of them has, or fetches, the object `root` too: *out_other, with a count for the caller. alias: the
+     * pending `ref` becomes another name of that one, when it is complete. MANTA_ESTOREFULL, MANTA_EUNSUPPORTED: it cannot. Neither waits. */
+    manta_status (*share)(manta_ref ref, manta_ref root, manta_ref *out_other);
+    manta_status (*alias)(manta_ref ref, manta_ref other);
 } object_ops;
 
 extern const object_ops object_local_table, object_store_table;

@@ -300,6 +300,22 @@ static uint32_t table_inside(manta_ref ref, manta_ref *out, uint32_t capacity)
     return store_inside(the_store, id_of(ref), (store_id *)(void *)out, capacity);
 }
 
+static manta_status table_share(manta_ref ref, manta_ref root, manta_ref *out_other)
+{
+    store_id other;
+    manta_status status = store_share(the_store, id_of(root), id_of(ref), &other);
+    if (status == MANTA_EEXIST) *out_other = ref_of(other);
+    return status;
+}
+
+static manta_status table_alias(manta_ref ref, manta_ref other)
+{
+    store_no_wait(true);
+    manta_status status = store_alias(the_store, id_of(ref), id_of(other));
+    store_no_wait(false);
+    return status;
+}
+
 const object_ops object_store_table = {"store", table_start, table_quiet, table_stop, table_put, table_promise, table_create, table_seal,
     table_abort, table_complete, table_view, table_unpin, table_may_wait, table_subscribe, table_unsubscribe, table_count, table_usage,
-    table_prepare, table_finish, table_unprepare, table_pin_filling, table_is_last, table_knows, table_inside};
+    table_prepare, table_finish, table_unprepare, table_pin_filling, table_is_last, table_knows, table_inside, table_share, table_alias};

@@ -40,7 +40,7 @@ void stream_unlock_and_drop(stream *s);
 
 /* stream_remote.c */
 bool stream_submit(worker *w, stream *s, message *m, const manta_options *o, demand *d);
-void stream_give_credit(stream *s); /* under the lock: the reader has taken some */
+void stream_give_credit(stream *s);           /* under the lock: the reader has taken some */
 manta_status stream_send(stream *s, item *i); /* takes i, which is in no queue; waits for room on the link */
 
 #endif

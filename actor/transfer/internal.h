@@ -23,7 +23,7 @@ static inline uint64_t ref_key(manta_ref r) /* for an id_table; two refs do not 
 
 /* ---- thread.c ---- */
 
-typedef enum job_kind { JOB_MESSAGE, JOB_NEED, JOB_LOCATE_READY, JOB_FEED_DONE, JOB_BLOCKED_DONE } job_kind;
+typedef enum job_kind { JOB_MESSAGE, JOB_NEED, JOB_LOCATE_READY, JOB_FEED_DONE, JOB_BLOCKED_DONE, JOB_SHARED_READY } job_kind;
 typedef struct job {
     struct job *next;
     job_kind kind;
@@ -32,10 +32,10 @@ typedef struct job {
     wire_head head;
     const void *data;
     size_t bytes;
-    link_frame *frame; /* that data lies in; NULL: behind the job */
-    void *owner;       /* JOB_LOCATE_READY, JOB_FEED_DONE, JOB_BLOCKED_DONE: what this job is part of; else the job is freed */
-} job;                 /* followed by its bytes; no flexible array, which clang does not take inside another struct */
-void job_post(job *j); /* to the transfer thread */
+    link_frame *frame;               /* that data lies in; NULL: behind the job */
+    void *owner;                     /* from JOB_LOCATE_READY on: what this job is part of; else the job is freed */
+} job;                               /* followed by its bytes; no flexible array, which clang does not take inside another struct */
+void job_post(job *j);               /* to the transfer thread */
 void job_post_need(uint64_t number); /* no memory: the next sweep sees to it */
 
 void keep_warm(void);    /* before chunks come or go */
@@ -124,6 +124,7 @@ void serve_stop(worker *w);
 void pull_need(worker *w, import *i);
 void pull_answer(worker *w, peer *p, const wire_head *h, const void *data, size_t bytes, const char **wrong);
 const char *pull_chunk(worker *w, peer *p, const wire_head *h, const void *data, size_t bytes);
+void pull_shared_ready(worker *w, void *sharing); /* what another process of this table was fetching has come, or comes to nothing */
 void pull_refused(worker *w, peer *p, const wire_head *h);
 void pull_drop(worker *w, import *i); /* the import ends: gives everything of its pull back */
 void pulls_peer_down(worker *w, peer *p);

@@ -2,6 +2,10 @@
  * Replicas get their bytes, on the transfer thread.
  *
  *   ASKS --small: bytes--> done        ASKS --size--> QUEUED --admitted--> JOINS --sources--> ROOM --> RUNS --all chunks--> done
+ *                                                \--> SHARES --other is complete--> done
+ *
+ * Sharing: when another process of the same table fetches a large object, or has, this one waits for that and then gives its replica the other's bytes (alias). If the other's comes to nothing, the next of
+ * those who wait fetches it. Objects that name others are fetched by each process, since what they name is a replica of its own in each.
  *
  * Admission: at most `limit` bytes are being pulled at a time; what handlers wait for comes before what somebody watches, and that before arguments of calls that have not begun. A process joins the others that
  * receive an object only when it is admitted, so those who are fed by it never wait for its queue.
@@ -14,11 +18,18 @@
 enum { WINDOW = 32, BATCH = 16, REFUSALS_LIMIT = 32, HERE = 255 };
 #define PULL_BYTES_DEFAULT (256ull << 20)
 
-typedef enum pull_state { PULL_ASKS, PULL_QUEUED, PULL_JOINS, PULL_ROOM, PULL_RUNS } pull_state;
+typedef enum pull_state { PULL_ASKS, PULL_SHARES, PULL_QUEUED, PULL_JOINS, PULL_ROOM, PULL_RUNS } pull_state;
 typedef struct pull_source {
     peer *peer; /* NULL: none */
     uint32_t outstanding;
 } pull_source;
+typedef struct sharing {
+    job job;
+    wait_node node;
+    struct pull *pull; /* NULL: it has ended */
+    future *ready;
+    manta_ref other; /* a count */
+} sharing;
 typedef struct pull {
     blocked blocked;            /* the wait for room */
     struct pull *next;          /* in its queue */
@@ -26,6 +37,8 @@ typedef struct pull {
     import *import;
     pull_state state;
     bool asks, is_admitted, has_room; /* asks: of the origin, and was not answered */
+    bool is_alone;                    /* is not to be shared */
+    sharing *sharing;
     uint64_t size, chunks, arrived, scan, avoid;
     uint32_t refusals;
     unsigned char *data;
@@ -57,8 +70,25 @@ static void leave_queue(pull *gone)
             }
 }
 
+static void sharing_free(worker *w, sharing *s)
+{
+    future_free(w, s->ready);
+    (void)the_objects->count(w, s->other, -1, false);
+    base_free(s);
+}
+
+static void leave_sharing(worker *w, pull *p)
+{
+    sharing *s = p->sharing;
+    if (!s) return;
+    p->sharing = NULL;
+    s->pull = NULL;
+    if (the_objects->unsubscribe(s->other, s->ready)) sharing_free(w, s); /* else it is in the queue, or will be */
+}
+
 static void pull_free(worker *w, pull *p)
 {
+    leave_sharing(w, p);
     for (uint32_t i = 0; i < p->n_inside; i++) (void)the_objects->count(w, p->inside[i], -1, false);
     if (p->is_admitted) admitted_bytes -= p->size;
     p->import->pull = NULL;
@@ -115,6 +145,43 @@ static void finish(worker *w, pull *p)
     admit_some(w);
 }
 
+/* ---- sharing ---- */
+
+/* From whatever thread completes the object, which may have locks: only queues. */
+static void wake(worker *w, wait_node *node)
+{
+    sharing *s = (sharing *)(void *)((unsigned char *)node - offsetof(sharing, node));
+    (void)w;
+    job_post(&s->job);
+}
+
+static bool wait_for_other(worker *w, pull *p, manta_ref other)
+{
+    sharing *s = base_calloc(1, sizeof *s);
+    future *ready = s ? future_new(w) : NULL;
+    if (ready) {
+        *s = (sharing){.job = {.kind = JOB_SHARED_READY, .owner = s}, .node = {wake}, .pull = p, .ready = ready, .other = other};
+        store_relaxed(&ready->state, (uintptr_t)&s->node | FUTURE_NODE);
+        p->sharing = s;
+        p->state = PULL_SHARES;
+        if (the_objects->subscribe(w, other, ready) == MANTA_OK) return true;
+        p->sharing = NULL;
+        future_free(w, ready);
+    }
+    base_free(s);
+    return false;
+}
+
+static bool is_shared(worker *w, pull *p)
+{
+    manta_ref other;
+    const import *i = p->import;
+    if (!the_objects->share || p->is_alone || the_objects->share(i->local, i->name.root, &other) != MANTA_EEXIST) return false;
+    if (wait_for_other(w, p, other)) return true;
+    (void)the_objects->count(w, other, -1, false);
+    return false;
+}
+
 /* ---- asking ---- */
 
 static void ask(worker *w, pull *p)
@@ -147,6 +214,7 @@ static void admit_some(worker *w)
 
 static void enqueue(worker *w, pull *p)
 {
+    if (is_shared(w, p)) return;
     need why = load_relaxed(&p->import->why);
     pull **at = &queues[why < NEEDS ? why : NEEDS - 1];
     p->state = PULL_QUEUED;
@@ -154,6 +222,26 @@ static void enqueue(worker *w, pull *p)
     p->next = NULL;
     *at = p;
     admit_some(w);
+}
+
+void pull_shared_ready(worker *w, void *sharing_)
+{
+    sharing *s = sharing_;
+    pull *p = s->pull;
+    manta_status status = p ? the_objects->alias(p->import->local, s->other) : MANTA_OK;
+    sharing_free(w, s);
+    if (!p) return;
+    p->sharing = NULL;
+    if (status) {
+        p->is_alone = status != MANTA_EFAILED && status != MANTA_ESTALE;
+        enqueue(w, p);
+        return;
+    }
+    import *i = p->import;
+    flight *release = p->release;
+    pull_free(w, p);
+    import_complete(w, i, release);
+    serve_more(w);
 }
 
 static pull *pull_new(import *i)
@@ -433,5 +521,5 @@ const unsigned char *pull_chunk_at(const import *i, uint64_t index, uint64_t *ou
 bool pull_is_running(const import *i)
 {
     const pull *p = i->pull;
-    return p && (p->state == PULL_ROOM || (p->state == PULL_RUNS && has_sources(p)));
+    return p && (p->state == PULL_ROOM || p->state == PULL_SHARES || (p->state == PULL_RUNS && has_sources(p)));
 }

@@ -218,6 +218,7 @@ static void run_job(worker *w, job *j)
     case JOB_NEED: take_need(w, j->number); break;
     case JOB_LOCATE_READY: serve_locate_ready(w, j->owner); return;
     case JOB_FEED_DONE: serve_feed_done(w, j->owner); return;
+    case JOB_SHARED_READY: pull_shared_ready(w, j->owner); return;
     case JOB_BLOCKED_DONE: ((blocked *)j->owner)->done(w, j->owner); return;
     }
     job_free(j);
