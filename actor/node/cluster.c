@@ -1,6 +1,7 @@
 /*
  * Start and stop of the part that talks to other processes, and peers coming and going.
  */
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +15,7 @@
 
 enum { ADDRESSES = 8, JOIN_TIMEOUT_MS = 10000, LINGER_MS = 1000 };
 
-node_state the_node = {.lock = PTHREAD_MUTEX_INITIALIZER};
+node_state the_node = {.lock = PTHREAD_MUTEX_INITIALIZER, .store_lock = PTHREAD_MUTEX_INITIALIZER};
 
 typedef struct dial { /* a manta_connect under way */
     struct dial *next;
@@ -91,7 +92,11 @@ manta_status manta_connect(const char *address, uint64_t timeout_ms, manta_proce
 static void say_hello(peer *p)
 {
     wire_head h = {.kind = WIRE_HELLO, .status = groups_hello()};
-    (void)link_send(the_node.links, p->process, &h, sizeof h, the_node.store_name, strlen(the_node.store_name), NULL, NULL);
+    char name[STORE_NAME_TEXT];
+    pthread_mutex_lock(&the_node.store_lock);
+    memcpy(name, the_node.store_name, sizeof name);
+    pthread_mutex_unlock(&the_node.store_lock);
+    (void)link_send(the_node.links, p->process, &h, sizeof h, name, strlen(name), NULL, NULL);
 }
 
 void on_peer_up(void *context, link_peer who, const char *address, const char *dialled)
@@ -185,13 +190,41 @@ static bool cut(char *text, const char **out)
     return true;
 }
 
-static void name_store(const manta_config *c)
+/* ---- the object store ---- */
+
+void store_name(const char *path, char out[STORE_NAME_TEXT])
 {
-    char path[400], boot[40] = "";
-    bool shared = the_objects == &object_store_table && strcmp(c->store, "private") != 0 && realpath(c->store, path);
+    char real[PATH_MAX], boot[40] = "";
     (void)os_boot_id(boot);
-    if (shared) snprintf(the_node.store_name, sizeof the_node.store_name, "%s %s", boot, path);
-    else the_node.store_name[0] = 0;
+    bool there = *path && realpath(path, real);
+    if (!there || snprintf(out, STORE_NAME_TEXT, "%s %s", boot, real) >= STORE_NAME_TEXT) out[0] = 0;
+}
+
+bool store_is_named(const void *name, size_t bytes)
+{
+    pthread_mutex_lock(&the_node.store_lock);
+    bool yes = bytes && bytes == strlen(the_node.store_name) && memcmp(name, the_node.store_name, bytes) == 0;
+    pthread_mutex_unlock(&the_node.store_lock);
+    return yes;
+}
+
+static void name_store(const char *path)
+{
+    pthread_mutex_lock(&the_node.store_lock);
+    store_name(path, the_node.store_name);
+    pthread_mutex_unlock(&the_node.store_lock);
+}
+
+void store_use(manta_str given)
+{
+    char name[STORE_NAME_TEXT], same[STORE_NAME_TEXT];
+    const char *path = given.size < sizeof name ? memchr(given.data, ' ', given.size) : NULL;
+    if (!path || the_runtime.config.store) return;
+    snprintf(name, sizeof name, "%.*s", (int)given.size, given.data);
+    path = strchr(name, ' ') + 1;
+    store_name(path, same);
+    if (strcmp(same, name) != 0 || !objects_move(path)) return; /* of another machine, or user */
+    name_store(path);
 }
 
 /* The daemon that this driver or worker belongs to; NULL: it is neither. */
@@ -276,7 +309,8 @@ manta_status node_start(const manta_config *c)
     do the_node.process = os_random_u64() >> 1;
     while (!the_node.process);
     if (!proxies_start() || !methods_start()) return error_set(MANTA_ENOMEM, "no memory for the tables of other processes");
-    name_store(c);
+    bool shared = the_objects == &object_store_table && strcmp(c->store, "private") != 0;
+    name_store(shared ? c->store : "");
     the_node.is_on = true;
     manta_status status = (the_node.service = service_start()) ? transfer_start(c) : manta_last_error()->status;
     if (!status) status = open_links(c);

@@ -475,7 +475,7 @@ static void take_introduction(const arrival *a)
 
 static void take_hello(const arrival *a)
 {
-    bool same = a->bytes && a->bytes == strlen(the_node.store_name) && memcmp(a->data, the_node.store_name, a->bytes) == 0;
+    bool same = store_is_named(a->data, a->bytes);
     pthread_mutex_lock(&a->peer->lock);
     a->peer->shares_store = same;
     a->peer->store_key = a->bytes ? hash_bytes(a->data, a->bytes) | 1 : 0;

@@ -83,6 +83,15 @@ static manta_status find_daemon(const char *address)
     return status ? status : manta_lookup_in(daemon, "manta.leases", &job_leases);
 }
 
+/* A node without a store, or one that cannot make it, says so when the job starts. */
+static void use_node_store(void)
+{
+    manta_str name;
+    if (the_runtime.config.store || manta_scope_begin()) return;
+    if (manta_get(MantaRaylet_need_store(MantaRaylet_ref_of(job_raylet)), &name) == MANTA_OK) store_use(name);
+    (void)manta_scope_end();
+}
+
 static manta_status become_driver(const char *address, const char *space)
 {
     static char name[NAME_LIMIT + 1];
@@ -91,6 +100,7 @@ static manta_status become_driver(const char *address, const char *space)
     manta_status status = describe_program(&the_job);
     if (!status) status = find_daemon(address);
     if (status) return status;
+    use_node_store();
     the_job.driver = MantaDriver_spawn().actor;
     if (!the_job.driver.id || !owner_start()) return manta_last_error()->status;
     status = manta_join(MantaRaylet_start_job(MantaRaylet_ref_of(job_raylet), the_job));

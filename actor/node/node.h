@@ -102,14 +102,17 @@ typedef struct peer {
     _Atomic uint64_t received; /* by the link's thread */
 } peer;
 
+enum { STORE_NAME_TEXT = 640 };
 typedef struct node_state {
     bool is_on;
     uint64_t process;
     links *links;
     pthread_mutex_t lock; /* peers, proxies being made */
+    pthread_mutex_t store_lock;
     id_table peers;
-    uint64_t service;     /* local actor that answers for the process */
-    char store_name[640]; /* of the object store: the same text means the same store; "": none that is shared */
+    uint64_t service; /* local actor that answers for the process */
+    char store_name
+        [STORE_NAME_TEXT]; /* of the object store: the same text means the same store; "": none that is shared. Under store_lock */
     _Atomic uint64_t next_call;
 } node_state;
 extern node_state the_node;
@@ -221,6 +224,11 @@ bool peer_wait(peer *p, bool (*is_over)(const peer *p), const char *why); /* unt
 uint64_t service_start(void); /* the actor; 0: error_set says why */
 
 /* ---- cluster.c ---- */
+void store_name(const char *path,
+    char out[STORE_NAME_TEXT]); /* of a store that is there, on this start of this machine; "": none, or not to be found */
+bool store_is_named(const void *name, size_t bytes); /* that is this process's store */
+/* From now on objects are in the store of that name, when this process was given none of its own and can open it. No other process knows this one's objects yet. */
+void store_use(manta_str name);
 void on_peer_up(void *context, link_peer who, const char *address, const char *dialled);
 void on_no_connection(void *context, const char *dialled, uint64_t expect, manta_status status, const char *reason);
 void on_peer_down(void *context, link_peer who, manta_status status, const char *reason);

@@ -235,9 +235,16 @@ static manta_status make_store(void)
     return status;
 }
 
-MANTA_METHOD_DEFINE(MantaRaylet, need_store, void)
+MANTA_METHOD_DEFINE(MantaRaylet, need_store, manta_str)
 {
-    if (make_store()) manta_fail(manta_last_error()->status, "%s", manta_last_error()->message);
+    static char name[STORE_NAME_TEXT];
+    const char *path;
+    size_t objects;
+    uint64_t bytes;
+    if (make_store()) return manta_fail(manta_last_error()->status, "%s", manta_last_error()->message), manta_str_of("");
+    (void)node_store_usage(&path, &objects, &bytes);
+    store_name(path, name);
+    return manta_str_of(name);
 }
 
 MANTA_METHOD_DEFINE(MantaRaylet, begin_job, void, (MantaJob, job))

@@ -27,6 +27,16 @@ manta_status objects_start(const manta_config *config)
     return the_objects->start(config);
 }
 
+bool objects_move(const char *store_path)
+{
+    manta_config c = the_runtime.config;
+    c.store = store_path;
+    if (the_objects != &object_local_table || object_store_table.start(&c)) return false;
+    object_local_table.stop();
+    the_objects = &object_store_table;
+    return true;
+}
+
 void objects_quiet(void) { the_objects->quiet(); }
 void objects_stop(void) { the_objects->stop(); }
 

@@ -143,8 +143,9 @@ void refs_dropped(const manta_layout *layout, void *value);
 void scope_release_refs(activation *act);
 void scope_release_refs_until(activation *act, struct held_ref *outer); /* the newer ones */
 manta_status objects_start(const manta_config *config);                 /* error_set says why not */
-bool objects_were_made(void);                                           /* by user code here, since the start */
-void objects_quiet(void);                                               /* its threads let go of futures; before the pool stops */
+bool objects_move(const char *store_path); /* before there is an object: from the table in memory to that store. False: it cannot be used */
+bool objects_were_made(void);              /* by user code here, since the start */
+void objects_quiet(void);                  /* its threads let go of futures; before the pool stops */
 void objects_stop(void);
 
 void packer_free(struct packer *k); /* actor/node */

@@ -158,45 +158,12 @@ int command_drain(int argc, char **argv)
     return code;
 }
 
-/* In a process of its own, since this one becomes the driver: the daemon is asked for its store, which is made for the first one who needs it. */
-static void ask_for_store(const char *address)
-{
-    char error[1200];
-    manta_actor raylet;
-    manta_process_info there;
-    size_t n = 0;
-    if (!node_settings_prepare(error, sizeof error)) _exit(0); /* said by the driver */
-    manta_t *m = manta_init_with(&(manta_config){.size = sizeof(manta_config), .workers = 1, .join = address});
-    manta_status status = m ? manta_list_processes(&there, 1, &n) : MANTA_OK; /* who is not reached: said by the driver */
-    if (m && !status) status = manta_lookup_in(there.process, "manta.raylet", &raylet);
-    if (m && !status) status = manta_join(MantaRaylet_need_store(MantaRaylet_ref_of(raylet)));
-    if (status) fprintf(stderr, "manta run: %s: %s\n", address, manta_last_error()->message);
-    if (m) (void)manta_shutdown(m);
-    _exit(0);
-}
-
-/* The driver uses the store of the daemon, when that is on this machine. */
-static bool use_store(int pid, const char *address, void *wanted)
-{
-    char path[64];
-    if (strcmp(address, wanted) != 0) return true;
-    if (!node_store_is_there(pid)) {
-        pid_t asks = fork();
-        if (asks == 0) ask_for_store(address);
-        while (asks > 0 && waitpid(asks, NULL, 0) < 0 && errno == EINTR) continue;
-    }
-    node_store_path(pid, path, sizeof path);
-    if (node_store_is_there(pid)) setenv("MANTA_STORE", path, 0);
-    return false;
-}
-
 int command_run(int argc, char **argv)
 {
     char address[MANTA_ADDRESS_BYTES];
     int code = take_address("run", &argc, &argv, address, sizeof address);
     if (code) return code;
     if (!argc) return wrong_usage("run wants %s", "a program");
-    daemons_each(use_store, address);
     setenv("MANTA_CLUSTER", address, 1);
     if (program_is_module(argv[0])) return module_drive(argc, argv);
     execvp(argv[0], argv);

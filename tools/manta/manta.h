@@ -55,8 +55,7 @@ bool daemon_last(char *out_address, size_t room);
 
 /* ---- node_store.c: the object store of a daemon ---- */
 void node_store_path(int pid, char *out, size_t room);
-uint64_t node_store_bytes(void);   /* how large it shall be unless told otherwise; 0: there is no room for one */
-bool node_store_is_there(int pid); /* it has been made, and may be used */
-void node_stores_clean(void);      /* removes those of this user's daemons that are gone */
+uint64_t node_store_bytes(void); /* how large it shall be unless told otherwise; 0: there is no room for one */
+void node_stores_clean(void);    /* removes those of this user's daemons that are gone */
 
 #endif

@@ -19,15 +19,6 @@ static const uint64_t most_bytes = 1ull << 30, least_bytes = 4ull << 20; /* a da
 
 void node_store_path(int pid, char *out, size_t room) { snprintf(out, room, PLACE "/manta-%d-%d", (int)getuid(), pid); }
 
-/* The control file comes when the daemon has made the store its own. */
-bool node_store_is_there(int pid)
-{
-    char path[64], control[80];
-    node_store_path(pid, path, sizeof path);
-    snprintf(control, sizeof control, "%s/control", path);
-    return access(control, R_OK | W_OK) == 0;
-}
-
 static uint64_t free_memory(void)
 {
     unsigned long long kib = 0;
