@@ -1,5 +1,6 @@
 /*
- * A node's side of placement groups: bundles that are reserved here, in two steps, so that a group is there as a whole or not at all. What is prepared and not committed in time is given back.
+ * A node's side of placement groups: bundles that are reserved here, in two steps, so that a group is there as a whole or not at all. What is prepared and
+ * not committed in time is given back, and so is what is committed but never confirmed by the group's row: the message was late, the group is gone.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,7 +8,7 @@
 
 #include "actor/node/leases.h"
 
-enum { PREPARED_MS = 10000 };
+enum { PREPARED_MS = 30000, COMMITTED_MS = 60000 }; /* above what a call of the control store takes, and above --fence-ms */
 
 static void give_back(lessor *l, bundle_entry *b)
 {
@@ -31,77 +32,103 @@ static void refuse_waiting(lessor *l, uint64_t group)
     }
 }
 
-static void remove_group(lessor *l, uint64_t group, bool prepared_only)
+typedef struct doomed {      /* which bundles of a group go */
+    uint64_t group, attempt; /* attempt 0: any */
+    bool prepared_only;
+} doomed;
+
+static void remove_bundles(lessor *l, const doomed *d)
 {
     for (bundle_entry **at = &l->bundles; *at;) {
         bundle_entry *b = *at;
-        if (b->group != group || (prepared_only && b->committed)) at = &b->next;
+        bool goes = b->group == d->group && !(d->prepared_only && b->committed) && (!d->attempt || b->attempt == d->attempt);
+        if (!goes) at = &b->next;
         else {
             *at = b->next;
             give_back(l, b);
         }
     }
-    if (!prepared_only) refuse_waiting(l, group);
 }
 
-static bool is_here(const lessor *l, uint64_t group, int32_t index)
+static void remove_group(lessor *l, uint64_t group)
 {
-    for (const bundle_entry *b = l->bundles; b; b = b->next)
-        if (b->group == group && b->index == index) return true;
-    return false;
+    remove_bundles(l, &(doomed){.group = group});
+    refuse_waiting(l, group);
 }
 
-/* "INDEX:cpus=1,db=2" */
-static bool prepare_one(lessor *l, uint64_t group, const char *text, size_t bytes)
+static bundle_entry *find_bundle(const lessor *l, uint64_t group, int32_t index)
+{
+    for (bundle_entry *b = l->bundles; b; b = b->next)
+        if (b->group == group && b->index == index) return b;
+    return NULL;
+}
+
+typedef struct reservation { /* what a message asks for */
+    uint64_t group, attempt;
+    int32_t step;
+} reservation;
+
+/* "INDEX:cpus=1,db=2": there already, or taken now. NULL: there is no room, or it is no such text. */
+static bundle_entry *have_one(lessor *l, const reservation *r, const char *text, size_t bytes)
 {
     char error[128];
     char *end;
     int32_t index = (int32_t)strtol(text, &end, 10);
     resources need = {0};
-    if (*end != ':' || !resources_parse(end + 1, bytes - (size_t)(end + 1 - text), &need, error, sizeof error)) return false;
-    if (is_here(l, group, index)) return true; /* asked twice */
-    bundle_entry *b = resources_fit(&need, &l->nodes[0].place.available) ? base_calloc(1, sizeof *b) : NULL;
-    if (!b) return false;
-    *b = (bundle_entry){.next = l->bundles, .group = group, .since_ns = pool_now_ns(), .index = index, .total = need, .available = need};
+    if (*end != ':') return NULL;
+    bundle_entry *b = find_bundle(l, r->group, index);
+    if (b || r->step == RESERVE_CONFIRM) return b;
+    if (!resources_parse(end + 1, bytes - (size_t)(end + 1 - text), &need, error, sizeof error)) return NULL;
+    b = !drain_is_here(l) && resources_fit(&need, &l->nodes[0].place.available) ? base_calloc(1, sizeof *b) : NULL;
+    if (!b) return NULL;
+    *b = (bundle_entry){.next = l->bundles, .group = r->group, .index = index, .total = need, .available = need};
     l->bundles = b;
     resources_take(&l->nodes[0].place.available, &need);
     l->changed = true;
-    return true;
+    return b;
 }
 
-static bool prepare(lessor *l, uint64_t group, manta_str text)
+static bool have_all(lessor *l, const reservation *r, manta_str text)
 {
     const char *at = text.data, *last = at ? at + text.size : NULL;
     bool ok = true;
-    while (ok && at < last) {
+    while (at < last) {
         const char *semicolon = memchr(at, ';', (size_t)(last - at)), *end = semicolon ? semicolon : last;
-        ok = prepare_one(l, group, at, (size_t)(end - at));
+        bundle_entry *b = have_one(l, r, at, (size_t)(end - at));
+        ok = ok && b;
+        if (b && !b->committed) {
+            b->since_ns = pool_now_ns();
+            b->attempt = r->step == RESERVE_PREPARE ? r->attempt : b->attempt;
+            b->committed = r->step != RESERVE_PREPARE;
+        }
+        if (b) b->confirmed |= r->step == RESERVE_CONFIRM;
         at = end + 1;
     }
-    if (!ok) remove_group(l, group, true);
     return ok;
 }
 
-bool bundles_reserve(lessor *l, uint64_t group, int32_t step, manta_str text)
+bool bundles_reserve(lessor *l, uint64_t group, uint64_t attempt, int32_t step, manta_str text)
 {
-    bool some = false;
-    if (step == RESERVE_PREPARE) return prepare(l, group, text);
-    if (step != RESERVE_COMMIT) {
-        remove_group(l, group, step == RESERVE_ABORT);
-        return true;
-    }
-    for (bundle_entry *b = l->bundles; b; b = b->next)
-        if (b->group == group) b->committed = some = true;
-    return some;
+    reservation r = {group, attempt, step};
+    if (step == RESERVE_ABORT) return remove_bundles(l, &(doomed){group, attempt, true}), true;
+    if (step == RESERVE_REMOVE) return remove_group(l, group), true;
+    bool ok = have_all(l, &r, text);
+    if (!ok && step == RESERVE_PREPARE) remove_bundles(l, &(doomed){group, attempt, true});
+    if (!ok && step == RESERVE_COMMIT) remove_bundles(l, &(doomed){.group = group});
+    return ok;
 }
 
 void bundles_expire(lessor *l, uint64_t now_ns)
 {
-    for (bundle_entry *b = l->bundles; b; b = b->next)
-        if (!b->committed && now_ns - b->since_ns > (uint64_t)PREPARED_MS * OS_NS_PER_MS) {
-            remove_group(l, b->group, true);
-            return;
+    for (bundle_entry **at = &l->bundles; *at;) {
+        bundle_entry *b = *at;
+        uint64_t limit_ms = b->committed ? COMMITTED_MS : PREPARED_MS;
+        if (b->confirmed || now_ns - b->since_ns <= limit_ms * OS_NS_PER_MS) at = &b->next;
+        else {
+            *at = b->next;
+            give_back(l, b);
         }
+    }
 }
 
 /* ---- for manta status ---- */

@@ -593,15 +593,15 @@ MANTA_METHOD_DEFINE(MantaLeases, said, void, (uint32_t, pid), (bool, is_error), 
 
 /* ---- the actor ---- */
 
-MANTA_METHOD_DEFINE(MantaLeases, reserve, manta_str, (uint64_t, group), (int32_t, step), (manta_str, bundles))
+MANTA_METHOD_DEFINE(MantaLeases, reserve, manta_str, (uint64_t, group), (uint64_t, attempt), (int32_t, step), (manta_str, bundles))
 {
     if (step == RESERVE_ASK) {
         char *text = manta_alloc(RESOURCES_TEXT + 1);
-        size_t n = text ? resources_format(&self->l->nodes[0].place.available, text, RESOURCES_TEXT) : 0;
+        size_t n = text && !drain_is_here(self->l) ? resources_format(&self->l->nodes[0].place.available, text, RESOURCES_TEXT) : 0;
         if (text) text[n++] = '\n';
         return (manta_str){text, n};
     }
-    bool ok = bundles_reserve(self->l, group, step, bundles);
+    bool ok = bundles_reserve(self->l, group, attempt, step, bundles);
     leases_drain(self->l);
     return manta_str_of(ok ? "ok" : "");
 }

@@ -45,7 +45,7 @@ MANTA_METHOD_DECLARE(
     MantaLeases, waiting, void, (uint32_t, pid), (bool, is)) /* all tasks of that worker wait: its cpus are free for others in it */
 MANTA_METHOD_DECLARE(MantaLeases, load, void, (manta_actor, leases), (manta_str, available), (uint32_t, queued))
 MANTA_METHOD_DECLARE(MantaLeases, steal, void, (manta_actor, leases), (manta_str, available))
-MANTA_METHOD_DECLARE(MantaLeases, reserve, manta_str, (uint64_t, group), (int32_t, step), (manta_str, bundles))
+MANTA_METHOD_DECLARE(MantaLeases, reserve, manta_str, (uint64_t, group), (uint64_t, attempt), (int32_t, step), (manta_str, bundles))
 MANTA_METHOD_DECLARE(MantaLeases, node, void, (MantaNodeInfo, info), (uint32_t, news)) /* NODE_*; of one that leaves, only info.id counts */
 /* It begins here; path "": it is over. Or, with a reason why: the node `unfit`, which may be this one, cannot run its program. */
 MANTA_METHOD_DECLARE(MantaLeases, job, void, (MantaJob, job), (manta_str, path), (uint64_t, unfit), (manta_str, why))
@@ -64,8 +64,11 @@ MANTA_METHOD_DECLARE(MantaOwner, report, void, (manta_str, text))
 MANTA_METHOD_DECLARE(MantaOwner, died, void, (uint64_t, process), (manta_str, how)) /* a process of the job */
 MANTA_METHOD_DECLARE(MantaOwner, may_end, bool)                                     /* nobody needs this worker process */
 
-/* Steps of reserve: ASK answers with what is free, the others with "ok", or "" for no. ABORT: what was prepared only. */
-enum { RESERVE_ASK, RESERVE_PREPARE, RESERVE_COMMIT, RESERVE_ABORT, RESERVE_REMOVE };
+/*
+ * Steps of reserve: ASK answers with what is free, the others with "ok", or "" for no. PREPARE: these bundles, for an attempt; ABORT: what was prepared in that attempt. COMMIT: they are to be here; on "" none is.
+ * CONFIRM: they are here, says the row. REMOVE: none is to be here.
+ */
+enum { RESERVE_ASK, RESERVE_PREPARE, RESERVE_COMMIT, RESERVE_ABORT, RESERVE_CONFIRM, RESERVE_REMOVE };
 
 /* ---- the parts of the actor ---- */
 
@@ -90,9 +93,9 @@ typedef struct unfit_entry { /* a node that cannot run a job's program */
 
 typedef struct bundle_entry { /* part of a placement group that is reserved here */
     struct bundle_entry *next;
-    uint64_t group, since_ns;
+    uint64_t group, attempt, since_ns; /* since: it was prepared, or committed */
     int32_t index;
-    bool committed;
+    bool committed, confirmed;
     resources total, available;
 } bundle_entry;
 
@@ -191,7 +194,7 @@ void grants_call_back(lessor *l, uint64_t now_ns);
 bundle_entry *bundle_of(lessor *l, uint64_t group, int32_t index);
 
 /* bundles.c */
-bool bundles_reserve(lessor *l, uint64_t group, int32_t step, manta_str text);
+bool bundles_reserve(lessor *l, uint64_t group, uint64_t attempt, int32_t step, manta_str text);
 void bundles_expire(lessor *l, uint64_t now_ns);
 /* owner.c, placement.c */
 manta_status group_places(

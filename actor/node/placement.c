@@ -1,278 +1,281 @@
-/*
- * Placement groups: an actor on the head keeps them and places them one after the other; the public functions call it.
- *
- * A group is placed in three rounds with the nodes concerned, each one message a node, however many bundles: what is free there; prepare; commit. When a node refuses, or is gone, before the last has committed,
- * everything is given back and the group waits. When a node is lost later, its bundles are placed again.
- */
-#include <manta/placement.h>
+#include "actor/node/placement.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#include "actor/node/owner.h"
+#include "actor/node/node.h"
 
-enum { GROUPS_LIMIT = 65536, PER_BUNDLE = RESOURCES_TEXT, RETRY_MS = 100, LISTED = 32, LIST_BYTES = 16 << 10 };
+enum { RETRY_MS = 50, LISTED = 32, LIST_BYTES = 16 << 10, REMOVED_MS = 10000 };
 
-MANTA_STRUCT(MantaGroupInfo, (uint64_t, id), (manta_str, name), (int32_t, strategy), (int32_t, state), (uint32_t, bundles),
-    (bool, infeasible), (uint64_t, total))
+const char *const placement_strategy_names[] = {"pack", "spread", "strict pack", "strict spread"};
 
-typedef struct group_entry {
-    struct group_entry *next;
-    uint64_t id;
-    manta_actor owner;
-    char name[MANTA_PLACEMENT_NAME];
-    bundle_strategy strategy;
-    bool ready, removed, infeasible;
-    uint32_t count, missing;
-    uint64_t *at; /* node of each bundle; 0: none */
-    resources *bundles;
-    future *waiters[64];
-    uint32_t n_waiters;
-} group_entry;
-
-struct placements {
-    node_view nodes[NODES_LIMIT];
-    group_entry *first, *last;
-    id_table by_id;
-    uint32_t n_nodes, pending;
-    bool busy, again;
-};
-
-MANTA_ACTOR(MantaPlacements, struct placements *p;)
 MANTA_METHOD_DECLARE(MantaPlacements, init, void)
-MANTA_METHOD_DECLARE(MantaPlacements, create, uint64_t, (manta_actor, owner), (manta_str, name), (int32_t, strategy), (manta_str, bundles))
-MANTA_METHOD_DECLARE(MantaPlacements, wait, void, (uint64_t, id), (uint64_t, timeout_ms))
-MANTA_METHOD_DECLARE(MantaPlacements, remove, void, (uint64_t, id))
-MANTA_METHOD_DECLARE(
-    MantaPlacements, where, manta_actor, (uint64_t, id), (int32_t, bundle), (uint32_t, nth)) /* the leases actor of the n-th node */
-MANTA_METHOD_DECLARE(MantaPlacements, info, MantaGroupInfo, (uint32_t, nth))
 MANTA_METHOD_DECLARE(MantaPlacements, node, void, (MantaNodeInfo, info), (bool, is_up))
-MANTA_METHOD_DECLARE(MantaPlacements, pump, void)
-MANTA_METHOD_DECLARE(MantaPlacements, describe, manta_str)
-MANTA_METHOD_DECLARE(MantaPlacements, on_down, void, (manta_actor, who), (int32_t, status), (manta_str, why))
+MANTA_METHOD_DECLARE(MantaPlacements, sweep, void)
 
-static const char *const strategy_names[] = {"pack", "spread", "strict pack", "strict spread"};
+/* ---- nodes ---- */
 
-static group_entry *find(struct placements *p, uint64_t id)
-{
-    group_entry *g = id_table_get(&p->by_id, id);
-    if (!g) manta_fail(MANTA_ENOTFOUND, "there is no such placement group, or it was removed");
-    return g;
-}
-
-static node_view *node_of(struct placements *p, uint64_t id)
+node_view *placement_node(struct placements *p, uint64_t id)
 {
     for (uint32_t i = 0; i < p->n_nodes; i++)
         if (p->nodes[i].place.id == id) return &p->nodes[i];
     return NULL;
 }
 
-static void wake_all(group_entry *g)
+/* One that is gone takes its bundles along when the table of nodes says so, see forget_dead. */
+MANTA_METHOD_DEFINE(MantaPlacements, node, void, (MantaNodeInfo, info), (bool, is_up))
+{
+    struct placements *p = self->p;
+    node_view *n = placement_node(p, info.id);
+    char error[128];
+    if (is_up && !n && p->n_nodes < NODES_LIMIT) {
+        n = &p->nodes[p->n_nodes++];
+        *n = (node_view){.leases = info.leases};
+        n->place.id = info.id;
+        (void)resources_parse(info.total.data, info.total.size, &n->place.total, error, sizeof error);
+    } else if (!is_up && n) *n = p->nodes[--p->n_nodes];
+    placement_pump();
+}
+
+/* ---- groups ---- */
+
+static void group_free(group_entry *g)
+{
+    base_free(g->at);
+    base_free(g->wanted);
+    base_free(g->bundles);
+    base_free(g);
+}
+
+group_entry *placement_group_new(uint64_t id, uint32_t count, bool is_kept)
+{
+    group_entry *g = base_calloc(1, sizeof *g);
+    if (!g) return NULL;
+    *g = (group_entry){.id = id,
+        .count = count,
+        .holds = 1,
+        .is_kept = is_kept,
+        .state = GROUP_NEW,
+        .stored = GROUP_NEW,
+        .at = base_calloc(count, sizeof(uint64_t))};
+    if (is_kept) {
+        g->wanted = base_calloc(count, sizeof(uint64_t));
+        g->bundles = base_calloc(count, sizeof(resources));
+    }
+    if (g->at && (!is_kept || (g->wanted && g->bundles))) return g;
+    group_free(g);
+    return NULL;
+}
+
+/* New ones are the newest, but for when a daemon hears of all that are there. */
+void placement_insert(struct placements *p, group_entry *g)
+{
+    group_entry **at = &p->first;
+    if (!p->last || !g->created || p->last->created <= g->created) {
+        if (p->last) p->last->next = g;
+        else p->first = g;
+        p->last = g;
+        return;
+    }
+    while (*at && (*at)->created <= g->created) at = &(*at)->next;
+    g->next = *at;
+    *at = g;
+}
+
+static void unlink_group(struct placements *p, const group_entry *g)
+{
+    for (group_entry **at = &p->first, *before = NULL; *at; before = *at, at = &(*at)->next) {
+        if (*at != g) continue;
+        *at = g->next;
+        if (p->last == g) p->last = before;
+        return;
+    }
+}
+
+void placement_hold(group_entry *g) { g->holds++; }
+
+void placement_release(struct placements *p, group_entry *g)
+{
+    if (--g->holds) return;
+    unlink_group(p, g);
+    group_free(g);
+}
+
+void placement_wake(group_entry *g)
 {
     for (uint32_t i = 0; i < g->n_waiters; i++) future_complete(worker_self(), g->waiters[i], NULL, NULL, 0);
     g->n_waiters = 0;
 }
 
-static void group_free(group_entry *g)
+void placement_lose_node(group_entry *g, uint64_t node)
 {
-    base_free(g->at);
-    base_free(g->bundles);
-    base_free(g);
-}
-
-/* ---- with the nodes ---- */
-
-typedef struct round { /* the nodes that a placing concerns, by their ids: the list may change meanwhile */
-    uint64_t ids[NODES_LIMIT];
-    manta_manta_str_future answers[NODES_LIMIT];
-    uint32_t n;
-} round;
-
-static void round_add(round *r, uint64_t node)
-{
-    for (uint32_t i = 0; i < r->n; i++)
-        if (r->ids[i] == node) return;
-    r->ids[r->n++] = node;
-}
-
-static void say(struct placements *p, round *r, uint32_t i, uint64_t id, int step, manta_str text)
-{
-    node_view *n = node_of(p, r->ids[i]);
-    r->answers[i] = MantaLeases_reserve(MantaLeases_ref_of(n ? n->leases : (manta_actor){0}), id, step, text);
-}
-
-/* "0:cpus=1;3:cpus=2": the bundles that are missing and were given to that node. In the handler's memory. */
-static manta_str text_for(
-    const group_entry *g, const int32_t *at, const uint64_t *candidates, uint64_t node, const uint32_t *which, uint32_t count)
-{
-    size_t n = 0, room = (size_t)count * PER_BUNDLE + 1;
-    char *text = manta_alloc(room);
-    if (!text) return (manta_str){NULL, 0};
-    for (uint32_t i = 0; i < count; i++) {
-        if (candidates[at[i]] != node) continue;
-        n += (size_t)snprintf(text + n, room - n, "%s%u:", n ? ";" : "", which[i]);
-        n += resources_format(&g->bundles[which[i]], text + n, room - n);
+    for (uint32_t i = 0; i < g->count; i++) {
+        if (g->at[i] != node) continue;
+        g->at[i] = 0;
+        g->state = GROUP_PENDING;
     }
-    return (manta_str){text, n};
 }
 
-/* All answers; true: all said yes. */
-static bool collect(round *r)
+/* Its entry stays until the row is seen to go, so that what is told of it late does not bring it back. */
+void placement_mark_removed(struct placements *p, group_entry *g)
 {
-    bool ok = true;
-    manta_str answer;
-    for (uint32_t i = 0; i < r->n; i++) ok = manta_get(r->answers[i], &answer) == MANTA_OK && answer.size && ok;
-    return ok;
+    if (!g->is_removed) g->removed_ns = manta_now_ns();
+    g->is_removed = true;
+    placement_wake(g);
+    if (!p->is_sweeping) (void)MantaPlacements_sweep_after(REMOVED_MS, MantaPlacements_ref_of(manta_self()));
+    p->is_sweeping = true;
 }
 
-static bool tell_all(struct placements *p, round *r, uint64_t id, int step)
+static void forget_group(struct placements *p, group_entry *g)
 {
-    for (uint32_t i = 0; i < r->n; i++) say(p, r, i, id, step, (manta_str){NULL, 0});
-    return collect(r);
+    if (id_table_get(&p->by_id, g->id) != g) return;
+    (void)id_table_remove(&p->by_id, g->id);
+    placement_release(p, g);
 }
 
-/* What is free now, asked of all nodes at once. */
-static void ask_all(struct placements *p, round *r)
+MANTA_METHOD_DEFINE(MantaPlacements, sweep, void)
 {
-    r->n = 0;
-    for (uint32_t i = 0; i < p->n_nodes; i++) round_add(r, p->nodes[i].place.id);
-    for (uint32_t i = 0; i < r->n; i++) say(p, r, i, 0, RESERVE_ASK, (manta_str){NULL, 0});
-    for (uint32_t i = 0; i < r->n; i++) {
-        manta_str text;
-        char error[128];
-        bool ok = manta_get(r->answers[i], &text) == MANTA_OK;
-        node_view *n = node_of(p, r->ids[i]);
-        if (n) n->place.available = (resources){0};
-        if (ok && n && text.size > 1) (void)resources_parse(text.data, text.size - 1, &n->place.available, error, sizeof error);
+    struct placements *p = self->p;
+    uint64_t now = manta_now_ns();
+    p->is_sweeping = false;
+    for (group_entry *g = p->first, *next; g; g = next) {
+        next = g->next;
+        if (!g->is_removed) continue;
+        if (now - g->removed_ns >= (uint64_t)REMOVED_MS * OS_NS_PER_MS) forget_group(p, g);
+        else p->is_sweeping = true;
     }
+    if (p->is_sweeping) (void)MantaPlacements_sweep_after(REMOVED_MS, MantaPlacements_ref_of(manta_self()));
+}
+
+/* Of one that another daemon keeps the row is asked for. NULL: manta_fail has been called. */
+static group_entry *find(struct placements *p, uint64_t id)
+{
+    group_entry *g = id_table_get(&p->by_id, id);
+    if (g && g->is_kept && !g->is_removed) return g;
+    manta_status status = g && g->is_removed ? MANTA_ENOTFOUND : placement_learn(p, id, &g);
+    if (!status && g && !g->is_removed) return g;
+    g = id_table_get(&p->by_id, id);
+    if (status == MANTA_ENOTFOUND && g && !g->is_kept) placement_mark_removed(p, g);
+    if (status && status != MANTA_ENOTFOUND) manta_fail(status, "%s", manta_last_error()->message);
+    else manta_fail(MANTA_ENOTFOUND, "there is no such placement group, or it was removed");
+    return NULL;
 }
 
 /* ---- placing ---- */
 
-static bool is_used(const group_entry *g, uint64_t node)
+void placement_pump(void) { (void)MantaPlacements_pump_send(MantaPlacements_ref_of(manta_self())); }
+
+static bool is_waiting(const group_entry *g) { return g->is_kept && !g->is_removed && !g->is_finishing && g->state != GROUP_READY; }
+
+static void could_not_store(struct placements *p, group_entry *g, manta_status status)
 {
-    for (uint32_t i = 0; i < g->count; i++)
-        if (g->at[i] == node) return true;
-    return false;
+    bool is_over = status == MANTA_ESTALE || status == MANTA_EDEAD || status == MANTA_ENOTFOUND || g->stored == GROUP_NEW;
+    g->failed = status;
+    snprintf(g->why, sizeof g->why, "%s", manta_last_error()->message);
+    if (is_over) placement_mark_removed(p, g);
 }
 
-typedef struct plan {
-    place_node *nodes;
-    uint64_t *ids;
-    uint32_t n, count;
-    uint32_t *which; /* bundles that are missing */
-    resources *bundles;
-    int32_t *at;
-} plan;
-
-static bool make_plan(struct placements *p, const group_entry *g, plan *out, bool empty)
+/* Whether the row is the one that was to be written, though no answer said so. */
+static manta_status put_surely(struct placements *p, group_entry *g, group_state state, const uint64_t *at)
 {
-    *out = (plan){manta_alloc(sizeof(place_node) * (p->n_nodes + 1)), manta_alloc(sizeof(uint64_t) * (p->n_nodes + 1)), 0, 0,
-        manta_alloc(sizeof(uint32_t) * g->count), manta_alloc(sizeof(resources) * g->count), manta_alloc(sizeof(int32_t) * g->count)};
-    if (!out->nodes || !out->ids || !out->which || !out->bundles || !out->at) return false;
-    for (uint32_t i = 0; i < p->n_nodes; i++) {
-        const place_node *n = &p->nodes[i].place;
-        if (g->strategy == BUNDLES_STRICT_SPREAD && !empty && is_used(g, n->id)) continue;
-        out->nodes[out->n] = *n;
-        if (empty) out->nodes[out->n].available = n->total;
-        out->ids[out->n++] = n->id;
+    uint64_t before = g->revision;
+    manta_status status = placement_put(g, state, at);
+    group_entry *same;
+    if (status != MANTA_EUNKNOWN || placement_learn(p, g->id, &same)) return status;
+    return g->revision > before && g->stored == state ? MANTA_OK : status;
+}
+
+/* The row first, then the nodes: they may not give away what the row promises. */
+MANTA_METHOD_DEFINE(MantaPlacements, finish, void, (uint64_t, id))
+{
+    struct placements *p = self->p;
+    group_entry *g = id_table_get(&p->by_id, id);
+    if (!g) return;
+    placement_hold(g);
+    manta_status status = g->is_removed ? MANTA_ENOTFOUND : put_surely(p, g, GROUP_READY, g->wanted);
+    if (status) {
+        if (!g->is_removed) could_not_store(p, g, status);
+        placement_abort(p, g);
+    } else placement_commit(p, g);
+    g->is_finishing = false;
+    if (g->is_removed) placement_remove_bundles(p, g, true);
+    placement_wake(g);
+    if (is_waiting(g)) placement_pump();
+    placement_release(p, g);
+}
+
+static void try_one(struct placements *p, group_entry *g)
+{
+    if (placement_prepare(p, g)) {
+        g->is_finishing = true;
+        (void)MantaPlacements_finish_send(MantaPlacements_ref_of(manta_self()), g->id);
+    } else if (!g->is_removed && g->state != g->stored) {
+        manta_status status = put_surely(p, g, g->state, g->at);
+        if (status) could_not_store(p, g, status);
+        placement_wake(g);
     }
-    for (uint32_t i = 0; i < g->count; i++) {
-        if (g->at[i] && !empty) continue;
-        out->which[out->count] = i;
-        out->bundles[out->count++] = g->bundles[i];
-    }
-    return place_bundles(out->nodes, out->n, out->bundles, out->count, g->strategy, out->at);
 }
 
-static void say_infeasible(struct placements *p, group_entry *g)
+/* Of the nodes that are not reached, those that are dead have their bundles placed again. False: there are others, to be looked at again. */
+static bool forget_dead(struct placements *p)
 {
-    plan all;
-    bool before = g->infeasible;
-    char text[200];
-    g->infeasible = !make_plan(p, g, &all, true);
-    snprintf(text, sizeof text, "infeasible: placement group %s%016llx (%s, %u bundles) fits nowhere; it waits for nodes", g->name,
-        (unsigned long long)g->id, strategy_names[g->strategy], g->count);
-    if (g->infeasible && !before) (void)MantaOwner_report_send(MantaOwner_ref_of(g->owner), manta_str_of(text));
-}
-
-/* Three rounds; false: it has to wait. The group may have been removed meanwhile. */
-static bool place_group(struct placements *p, group_entry *g)
-{
-    static round r; /* one group at a time */
-    plan all;
-    ask_all(p, &r);
-    if (!make_plan(p, g, &all, false)) return say_infeasible(p, g), false;
-    r.n = 0;
-    for (uint32_t i = 0; i < all.count; i++) round_add(&r, all.ids[all.at[i]]);
-    for (uint32_t i = 0; i < r.n; i++) say(p, &r, i, g->id, RESERVE_PREPARE, text_for(g, all.at, all.ids, r.ids[i], all.which, all.count));
-    if (!collect(&r)) return (void)tell_all(p, &r, g->id, RESERVE_ABORT), false;
-    bool ok = tell_all(p, &r, g->id, RESERVE_COMMIT);
-    for (uint32_t i = 0; i < all.count; i++) g->at[all.which[i]] = all.ids[all.at[i]];
-    for (uint32_t i = 0; i < g->count; i++)
-        if (!node_of(p, g->at[i])) g->at[i] = ok = 0; /* it has gone between */
-    if (ok || all.count < g->count) return ok;
-    (void)tell_all(p, &r, g->id, RESERVE_REMOVE);
-    memset(g->at, 0, g->count * sizeof *g->at);
-    return false;
-}
-
-static void remove_everywhere(struct placements *p, group_entry *g)
-{
-    for (uint32_t i = 0; i < p->n_nodes; i++)
-        if (is_used(g, p->nodes[i].place.id))
-            (void)MantaLeases_reserve_send(MantaLeases_ref_of(p->nodes[i].leases), g->id, RESERVE_REMOVE, (manta_str){NULL, 0});
-}
-
-static void drop(struct placements *p, group_entry *g)
-{
-    for (group_entry **at = &p->first, *before = NULL; *at; before = *at, at = &(*at)->next)
-        if (*at == g) {
-            *at = g->next;
-            if (p->last == g) p->last = before;
-            break;
+    uint64_t dead[NODES_LIMIT], living[NODES_LIMIT];
+    uint32_t n_dead = 0, n_living = 0;
+    for (group_entry *g = p->first, *next; g; g = next) {
+        placement_hold(g);
+        for (uint32_t i = 0; g->is_kept && !g->is_removed && i < g->count; i++) {
+            uint64_t node = g->at[i];
+            bool is_known = !node || placement_node(p, node);
+            for (uint32_t k = 0; k < n_living && !is_known; k++) is_known = living[k] == node;
+            for (uint32_t k = 0; k < n_dead && !is_known; k++)
+                if (dead[k] == node) placement_lose_node(g, node), is_known = true;
+            if (is_known || n_dead == NODES_LIMIT || n_living == NODES_LIMIT) continue;
+            if (!placement_is_node_dead(node)) living[n_living++] = node;
+            else placement_lose_node(g, dead[n_dead++] = node);
         }
-    remove_everywhere(p, g);
-    group_free(g);
+        next = g->next;
+        placement_release(p, g);
+    }
+    return !n_living;
 }
 
-static group_entry *next_pending(struct placements *p, const group_entry *after)
+static void pump_all(struct placements *p)
 {
-    group_entry *g = after ? after->next : p->first;
-    while (g && g->ready && !g->removed) g = g->next;
-    return g;
+    for (group_entry *g = p->first, *next; g; g = next) {
+        placement_hold(g);
+        (void)manta_scope_begin();
+        if (is_waiting(g)) try_one(p, g);
+        (void)manta_scope_end();
+        next = g->next;
+        placement_release(p, g);
+    }
 }
 
-/* Each group that waits gets one try; `busy` while one is under way. */
+static bool any_waits(const struct placements *p)
+{
+    for (const group_entry *g = p->first; g; g = g->next)
+        if (is_waiting(g)) return true;
+    return false;
+}
+
 MANTA_METHOD_DEFINE(MantaPlacements, pump, void)
 {
     struct placements *p = self->p;
-    if (p->busy) {
+    bool all_known = true;
+    if (p->is_pumping) {
         p->again = true;
         return;
     }
-    p->busy = true;
+    p->is_pumping = true;
     do {
         p->again = false;
-        for (group_entry *g = next_pending(p, NULL), *next; g; g = next) {
-            (void)manta_scope_begin();
-            bool ok = !g->removed && place_group(p, g);
-            (void)manta_scope_end();
-            next = next_pending(p, g);
-            if (g->removed) drop(p, g);
-            else if (ok) {
-                g->ready = true;
-                g->infeasible = false;
-                p->pending--;
-                wake_all(g);
-            }
-        }
+        all_known = forget_dead(p);
+        pump_all(p);
     } while (p->again);
-    p->busy = false;
-    if (p->pending) (void)MantaPlacements_pump_after(RETRY_MS, MantaPlacements_ref_of(manta_self()));
+    p->is_pumping = false;
+    if (!all_known || any_waits(p)) /* at random: keepers that were in each other's way */
+        (void)MantaPlacements_pump_after(RETRY_MS + os_random_u64() % RETRY_MS, MantaPlacements_ref_of(manta_self()));
 }
-
-static void pump(void) { (void)MantaPlacements_pump_send(MantaPlacements_ref_of(manta_self())); }
 
 /* ---- the methods ---- */
 
@@ -291,150 +294,141 @@ static bool parse_bundles(group_entry *g, manta_str text)
     return true;
 }
 
-static group_entry *group_new(manta_actor owner, manta_str name, int32_t strategy, uint32_t count)
+/* Until something becomes of the group, or the time is over. */
+static manta_status await_change(group_entry *g, uint64_t deadline_ns)
 {
-    group_entry *g = base_calloc(1, sizeof *g);
-    if (!g) return NULL;
-    *g = (group_entry){.id = os_random_u64() >> 1 | 1,
-        .owner = owner,
-        .strategy = (bundle_strategy)strategy,
-        .count = count,
-        .at = base_calloc(count, sizeof(uint64_t)),
-        .bundles = base_calloc(count, sizeof(resources))};
-    snprintf(g->name, sizeof g->name, "%.*s", (int)name.size, name.data ? name.data : "");
-    if (g->at && g->bundles) return g;
-    group_free(g);
-    return NULL;
+    future *f = g->n_waiters < GROUP_WAITERS ? future_new(worker_self()) : NULL;
+    if (!f) return error_set(MANTA_ELIMIT, "at most %d wait for a placement group", GROUP_WAITERS);
+    g->waiters[g->n_waiters++] = f;
+    manta_status status = event_await(f, deadline_ns, "a placement group");
+    for (uint32_t i = 0; i < g->n_waiters; i++)
+        if (g->waiters[i] == f) g->waiters[i--] = g->waiters[--g->n_waiters];
+    future_drop(worker_self(), f);
+    return status;
 }
 
-MANTA_METHOD_DEFINE(MantaPlacements, create, uint64_t, (manta_actor, owner), (manta_str, name), (int32_t, strategy), (manta_str, bundles))
+static group_entry *make_group(struct placements *p, int32_t strategy, manta_str bundles)
 {
-    struct placements *p = self->p;
     uint32_t count = 1;
     for (size_t i = 0; i < bundles.size; i++) count += bundles.data[i] == ';';
     bool ok = (uint32_t)strategy < BUNDLE_STRATEGIES && count <= MANTA_BUNDLES_LIMIT && p->by_id.count < GROUPS_LIMIT;
-    if (!ok) return manta_fail(MANTA_ELIMIT, "at most %d bundles and %d placement groups", MANTA_BUNDLES_LIMIT, GROUPS_LIMIT), 0;
-    group_entry *g = group_new(owner, name, strategy, count);
-    if (!g || !parse_bundles(g, bundles) || !id_table_put(&p->by_id, g->id, g)) {
-        if (!g) manta_fail(MANTA_ENOMEM, "no memory for a placement group");
-        else group_free(g);
-        return 0;
+    if (!ok) return manta_fail(MANTA_ELIMIT, "at most %d bundles and %d placement groups", MANTA_BUNDLES_LIMIT, GROUPS_LIMIT), NULL;
+    group_entry *g = placement_group_new(os_random_u64() >> 1 | 1, count, true);
+    if (g && !parse_bundles(g, bundles)) return group_free(g), NULL;
+    if (g && id_table_put(&p->by_id, g->id, g)) return placement_insert(p, g), g;
+    manta_fail(MANTA_ENOMEM, "no memory for a placement group");
+    if (g) group_free(g);
+    return NULL;
+}
+
+/* Answers when the store has the row: written as ready when there is room at once. */
+MANTA_METHOD_DEFINE(
+    MantaPlacements, create, uint64_t, (manta_actor, owner), (uint64_t, job), (manta_str, name), (int32_t, strategy), (manta_str, bundles))
+{
+    struct placements *p = self->p;
+    group_entry *g = make_group(p, strategy, bundles);
+    if (!g) return 0;
+    placement_hold(g);
+    g->owner = owner;
+    g->process = manta_process_of(owner).id;
+    g->job = job;
+    g->strategy = (bundle_strategy)strategy;
+    snprintf(g->name, sizeof g->name, "%.*s", (int)name.size, name.data ? name.data : "");
+    placement_pump();
+    manta_status status = MANTA_OK;
+    while (!status && g->stored == GROUP_NEW && !g->is_removed) status = await_change(g, OS_FOREVER);
+    if (g->stored == GROUP_NEW) {
+        manta_fail(status ? status : g->failed, "%s", status ? manta_last_error()->message : g->why);
+        placement_mark_removed(p, g);
     }
-    if (p->last) p->last->next = g;
-    else p->first = g;
-    p->last = g;
-    p->pending++;
-    (void)manta_monitor(owner, MantaPlacements_on_down, NULL);
-    pump();
-    return g->id;
+    uint64_t id = g->stored == GROUP_NEW ? 0 : g->id;
+    placement_release(p, g);
+    return id;
+}
+
+static void say_not_ready(const group_entry *g, manta_status status)
+{
+    if (status != MANTA_ETIMEDOUT) manta_fail(status, "%s", manta_last_error()->message);
+    else if (g->state != GROUP_INFEASIBLE) manta_fail(status, "the placement group is not ready: it waits for room");
+    else manta_fail(status, "%s", g->why[0] ? g->why : "the placement group fits nowhere");
 }
 
 MANTA_METHOD_DEFINE(MantaPlacements, wait, void, (uint64_t, id), (uint64_t, timeout_ms))
 {
-    group_entry *g = find(self->p, id);
-    if (!g || g->ready) return;
-    future *f = g->n_waiters < 64 ? future_new(worker_self()) : NULL;
-    if (!f) {
-        manta_fail(MANTA_ELIMIT, "at most 64 wait for a placement group");
-        return;
-    }
-    g->waiters[g->n_waiters++] = f;
-    manta_status status = event_await(f, timeout_ms >= INT64_MAX ? OS_FOREVER : deadline_after_ms(timeout_ms), "a placement group");
-    g = id_table_get(&self->p->by_id, id);
-    for (uint32_t i = 0; g && i < g->n_waiters; i++)
-        if (g->waiters[i] == f) g->waiters[i] = g->waiters[--g->n_waiters];
-    future_drop(worker_self(), f);
-    if (status) manta_fail(status, "the placement group is not ready");
-    else (void)find(self->p, id);
-}
-
-static void remove_group(struct placements *p, group_entry *g)
-{
-    (void)id_table_remove(&p->by_id, g->id);
-    if (!g->ready) p->pending--;
-    g->removed = true;
-    g->ready = false;
-    wake_all(g);
-    pump(); /* which frees it, when it is not just being placed */
+    struct placements *p = self->p;
+    group_entry *g = find(p, id);
+    uint64_t deadline = timeout_ms >= INT64_MAX ? OS_FOREVER : deadline_after_ms(timeout_ms);
+    manta_status status = MANTA_OK;
+    if (!g) return;
+    placement_hold(g);
+    while (!status && !g->is_removed && g->state != GROUP_READY) status = await_change(g, deadline);
+    if (status) say_not_ready(g, status);
+    else if (g->is_removed) manta_fail(MANTA_ENOTFOUND, "there is no such placement group, or it was removed");
+    placement_release(p, g);
 }
 
 MANTA_METHOD_DEFINE(MantaPlacements, remove, void, (uint64_t, id))
 {
     struct placements *p = self->p;
     group_entry *g = find(p, id);
-    round r = {.n = 0};
-    for (uint32_t i = 0; g && i < g->count; i++)
-        if (g->at[i]) round_add(&r, g->at[i]);
-    if (r.n) (void)tell_all(p, &r, id, RESERVE_REMOVE);
-    if ((g = id_table_get(&p->by_id, id))) remove_group(p, g);
-}
-
-MANTA_METHOD_DEFINE(MantaPlacements, on_down, void, (manta_actor, who), (int32_t, status), (manta_str, why))
-{
-    (void)status, (void)why;
-    for (group_entry *g = self->p->first; g; g = g->next)
-        if (g->owner.id == who.id && !g->removed) remove_group(self->p, g);
+    if (!g) return;
+    placement_hold(g);
+    manta_status status = placement_delete(id);
+    if (status) manta_fail(status, "%s", manta_last_error()->message);
+    if (!status || status == MANTA_ENOTFOUND) {
+        placement_mark_removed(p, g);
+        placement_remove_bundles(p, g, true);
+    }
+    placement_release(p, g);
 }
 
 MANTA_METHOD_DEFINE(MantaPlacements, where, manta_actor, (uint64_t, id), (int32_t, bundle), (uint32_t, nth))
 {
-    group_entry *g = find(self->p, id);
-    round seen = {.n = 0};
-    if (!g || !g->ready) return (manta_actor){0};
+    uint64_t seen[NODES_LIMIT];
+    uint32_t n_seen = 0;
+    group_entry *g = id_table_get(&self->p->by_id, id);
+    if (!g || g->is_removed) g = find(self->p, id);
+    if (!g || g->state != GROUP_READY) return (manta_actor){0};
     if (bundle >= (int32_t)g->count) return manta_fail(MANTA_EINVAL, "the placement group has %u bundles", g->count), (manta_actor){0};
-    for (uint32_t i = 0; i < g->count; i++)
-        if (bundle < 0 || bundle == (int32_t)i) round_add(&seen, g->at[i]);
-    node_view *n = nth < seen.n ? node_of(self->p, seen.ids[nth]) : NULL;
+    for (uint32_t i = 0; i < g->count; i++) {
+        bool is_new = n_seen < NODES_LIMIT && (bundle < 0 || bundle == (int32_t)i);
+        for (uint32_t k = 0; k < n_seen && is_new; k++) is_new = seen[k] != g->at[i];
+        if (is_new) seen[n_seen++] = g->at[i];
+    }
+    node_view *n = nth < n_seen ? placement_node(self->p, seen[nth]) : NULL;
     return n ? n->leases : (manta_actor){0};
 }
 
 MANTA_METHOD_DEFINE(MantaPlacements, info, MantaGroupInfo, (uint32_t, nth))
 {
-    MantaGroupInfo i = {.total = self->p->by_id.count};
+    MantaGroupInfo i = {.total = 0};
     for (group_entry *g = self->p->first; g; g = g->next) {
-        if (g->removed || nth--) continue;
-        return (MantaGroupInfo){g->id, manta_str_of(g->name), (int32_t)g->strategy, g->ready, g->count, g->infeasible, i.total};
+        if (g->is_removed || i.total++ != nth) continue;
+        i.id = g->id;
+        i.name = manta_str_of(g->name);
+        i.strategy = (int32_t)g->strategy;
+        i.state = g->state == GROUP_READY;
+        i.bundles = g->count;
+        i.infeasible = g->state == GROUP_INFEASIBLE;
     }
     return i;
 }
 
-/* A node that is gone takes its bundles along: they are placed again. */
-MANTA_METHOD_DEFINE(MantaPlacements, node, void, (MantaNodeInfo, info), (bool, is_up))
-{
-    struct placements *p = self->p;
-    node_view *n = node_of(p, info.id);
-    char error[128];
-    if (is_up && !n && p->n_nodes < NODES_LIMIT) {
-        n = &p->nodes[p->n_nodes++];
-        *n = (node_view){.leases = info.leases};
-        n->place.id = info.id;
-        (void)resources_parse(info.total.data, info.total.size, &n->place.total, error, sizeof error);
-    } else if (!is_up && n) {
-        *n = p->nodes[--p->n_nodes];
-        for (group_entry *g = p->first; g; g = g->next)
-            for (uint32_t i = 0; i < g->count; i++) {
-                if (g->at[i] != info.id) continue;
-                g->at[i] = 0;
-                p->pending += g->ready;
-                g->ready = false;
-            }
-    }
-    pump();
-}
-
 MANTA_METHOD_DEFINE(MantaPlacements, describe, manta_str)
 {
+    static const char *const states[] = {"waits", "ready", "infeasible", "waits"};
     char *text = manta_alloc(LIST_BYTES);
     uint32_t listed = 0;
+    size_t there = 0;
     if (!text) return manta_str_of("");
-    size_t n = (size_t)snprintf(text, LIST_BYTES, "%zu placement groups\n", self->p->by_id.count);
-    for (group_entry *g = self->p->first; g && listed < LISTED; g = g->next, listed++)
-        if (!g->removed)
-            n += (size_t)snprintf(text + n, LIST_BYTES - n, "  %016llx %-10s %s, %u bundles: %s\n", (unsigned long long)g->id, g->name,
-                strategy_names[g->strategy], g->count,
-                g->ready        ? "ready"
-                : g->infeasible ? "infeasible"
-                                : "waits");
+    for (group_entry *g = self->p->first; g; g = g->next) there += !g->is_removed;
+    size_t n = (size_t)snprintf(text, LIST_BYTES, "%zu placement groups\n", there);
+    for (group_entry *g = self->p->first; g && listed < LISTED; g = g->next) {
+        if (g->is_removed) continue;
+        n += (size_t)snprintf(text + n, LIST_BYTES - n, "  %016llx %-10s %s, %u bundles: %s\n", (unsigned long long)g->id, g->name,
+            placement_strategy_names[g->strategy], g->count, states[g->state]);
+        listed++;
+    }
     return (manta_str){text, n};
 }
 
@@ -455,10 +449,10 @@ static void forget(void *self)
     base_free(p);
 }
 
-MANTA_CLASS_WITH(
-    MantaPlacements, (.concurrency = 1024, .on_free = forget), init, create, wait, remove, where, info, node, pump, describe, on_down)
+MANTA_CLASS_WITH(MantaPlacements, (.concurrency = 1024, .on_free = forget), init, create, wait, remove, where, info, node, pump, finish,
+    changed, sweep, describe)
 
-/* ---- for raylets and owners ---- */
+/* ---- for raylets ---- */
 
 manta_actor placements_start(void) { return MantaPlacements_spawn().actor; }
 
@@ -467,118 +461,7 @@ void placements_node(manta_actor placements, const MantaNodeInfo *info, bool is_
     (void)MantaPlacements_node_send(MantaPlacements_ref_of(placements), *info, is_up);
 }
 
-/* Not for long: a head that died is still taken for alive for up to 2 s, and who asks for a status wants to know just then. */
 manta_status placements_describe(manta_actor placements, manta_str *out)
 {
-    enum { PATIENCE_MS = 300 };
-    manta_manta_str_future f = MantaPlacements_describe(MantaPlacements_ref_of(placements));
-    manta_status status = manta_get_timeout(f, out, PATIENCE_MS);
-    if (status == MANTA_ETIMEDOUT) (void)manta_future_release(f.future);
-    return status;
-}
-
-/* ---- public ---- */
-
-static manta_status find_placements(MantaPlacements_ref *out)
-{
-    manta_actor found;
-    if (!load_relaxed(&owner_is_on)) return error_set(MANTA_EUNSUPPORTED, "placement groups are for the programs of a cluster (manta run)");
-    manta_status status = manta_get(MantaRaylet_placements(MantaRaylet_ref_of(job_raylet)), &found);
-    if (!status) *out = MantaPlacements_ref_of(found);
-    return status;
-}
-
-manta_status group_places(uint64_t id, int32_t bundle, manta_actor *out, uint32_t room, uint32_t *out_n)
-{
-    MantaPlacements_ref p;
-    *out_n = 0;
-    manta_status status = find_placements(&p);
-    if (!status) status = manta_join(MantaPlacements_wait(p, id, UINT64_MAX));
-    while (!status && *out_n < room) {
-        status = manta_get(MantaPlacements_where(p, id, bundle, *out_n), &out[*out_n]);
-        if (status || !out[*out_n].id) break;
-        ++*out_n;
-    }
-    return status;
-}
-
-/* The bundles behind each other, checked; NULL: error_set says what is wrong. base_free. */
-static char *join_bundles(const char *const *bundles, size_t count)
-{
-    size_t bytes = 1, n = 0;
-    for (size_t i = 0; i < count; i++) {
-        resources r = {0};
-        char error[128];
-        if (!bundles[i] || !resources_parse(bundles[i], strlen(bundles[i]), &r, error, sizeof error)) {
-            error_set(MANTA_EINVAL, "manta_placement_create: bundle %zu: %s", i + 1, bundles[i] ? error : "NULL");
-            return NULL;
-        }
-        bytes += strlen(bundles[i]) + 1;
-    }
-    char *text = base_alloc(bytes);
-    if (!text) error_set(MANTA_ENOMEM, "manta_placement_create: no memory");
-    for (size_t i = 0; text && i < count; i++) n += (size_t)snprintf(text + n, bytes - n, "%s%s", i ? ";" : "", bundles[i]);
-    return text;
-}
-
-manta_status manta_placement_create(
-    const char *const *bundles, size_t count, manta_placement_strategy strategy, const char *name, manta_placement_group *out)
-{
-    MantaPlacements_ref p;
-    if (!count || count > MANTA_BUNDLES_LIMIT)
-        return error_set(MANTA_ELIMIT, "manta_placement_create: 1 to %d bundles", MANTA_BUNDLES_LIMIT);
-    if ((unsigned)strategy > MANTA_PLACEMENT_STRICT_SPREAD)
-        return error_set(MANTA_EINVAL, "manta_placement_create: strategy %d", (int)strategy);
-    if (name && strlen(name) >= MANTA_PLACEMENT_NAME)
-        return error_set(MANTA_ETOOLONG, "manta_placement_create: a name of up to %d bytes", MANTA_PLACEMENT_NAME - 1);
-    manta_status status = find_placements(&p);
-    char *text = status ? NULL : join_bundles(bundles, count);
-    if (!text) return manta_last_error()->status;
-    status = manta_get(
-        MantaPlacements_create(p, owner_actor(), manta_str_of(name ? name : ""), (int32_t)strategy, manta_str_of(text)), &out->id);
-    base_free(text);
-    return status;
-}
-
-manta_status manta_placement_wait(manta_placement_group group, uint64_t timeout_ms)
-{
-    MantaPlacements_ref p;
-    manta_status status = find_placements(&p);
-    return status ? status : manta_join(MantaPlacements_wait(p, group.id, timeout_ms));
-}
-
-manta_status manta_placement_remove(manta_placement_group group)
-{
-    MantaPlacements_ref p;
-    manta_status status = find_placements(&p);
-    return status ? status : manta_join(MantaPlacements_remove(p, group.id));
-}
-
-manta_status manta_placement_node(manta_placement_group group, int32_t bundle, manta_process *out_node)
-{
-    MantaPlacements_ref p;
-    manta_actor leases;
-    manta_status status = bundle < 1 ? error_set(MANTA_EINVAL, "manta_placement_node: bundles are counted from 1") : find_placements(&p);
-    if (!status) status = manta_get(MantaPlacements_where(p, group.id, bundle - 1, 0), &leases);
-    if (!status) *out_node = manta_process_of(leases);
-    return status;
-}
-
-manta_status manta_placement_list(manta_placement_info *out, size_t capacity, size_t *out_count)
-{
-    MantaPlacements_ref p;
-    MantaGroupInfo g = {.total = 1};
-    manta_status status = find_placements(&p);
-    for (size_t i = 0; !status && i < capacity && i < g.total; i++) {
-        status = manta_get(MantaPlacements_info(p, (uint32_t)i), &g);
-        out[i] = (manta_placement_info){.group = {g.id},
-            .strategy = (manta_placement_strategy)g.strategy,
-            .state = (manta_placement_state)g.state,
-            .bundles = g.bundles,
-            .infeasible = g.infeasible};
-        snprintf(out[i].name, sizeof out[i].name, "%.*s", (int)g.name.size, g.name.data ? g.name.data : "");
-    }
-    if (!status && !capacity) status = manta_get(MantaPlacements_info(p, 0), &g);
-    if (!status) *out_count = g.total;
-    return status;
+    return manta_get(MantaPlacements_describe(MantaPlacements_ref_of(placements)), out);
 }

@@ -24,7 +24,7 @@ enum { JOBS_LIMIT = 256, STATUS_BYTES = 64 << 10 };
 
 typedef struct node_entry {
     manta_actor raylet;
-    manta_actor leases, placements;
+    manta_actor leases;
     uint64_t id;
     char address[MANTA_ADDRESS_BYTES], host[64], total[RESOURCES_TEXT], labels[LABELS_TEXT];
     uint32_t pid;
@@ -37,10 +37,9 @@ typedef struct job_entry {
 } job_entry;
 
 struct raylet {
-    bool is_head;
     program_cache programs;
-    manta_actor leases, placements; /* placements: when this is the head */
-    node_entry nodes[NODES_LIMIT];  /* the first is this one */
+    manta_actor leases, placements;
+    node_entry nodes[NODES_LIMIT]; /* the first is this one */
     job_entry jobs[JOBS_LIMIT];
     uint32_t n_nodes, n_jobs;
 };
@@ -53,7 +52,7 @@ static void copy_text(char *to, size_t room, manta_str s) { snprintf(to, room, "
 static MantaNodeInfo info_of(const node_entry *n)
 {
     return (MantaNodeInfo){n->raylet, n->leases, n->id, manta_str_of(n->address), manta_str_of(n->host), manta_str_of(n->total),
-        manta_str_of(n->labels), n->pid, n->placements};
+        manta_str_of(n->labels), n->pid};
 }
 
 /* ---- nodes ---- */
@@ -68,11 +67,9 @@ static node_entry *find_node(struct raylet *r, manta_actor who)
 /* Who places work hears of every node that comes or goes. */
 static void tell_node(struct raylet *r, const node_entry *n, bool is_up)
 {
-    (void)MantaLeases_node_send(MantaLeases_ref_of(r->leases), info_of(n), is_up ? NODE_UP : NODE_GONE);
-    if (r->placements.id) {
-        MantaNodeInfo info = info_of(n);
-        placements_node(r->placements, &info, is_up);
-    }
+    MantaNodeInfo info = info_of(n);
+    (void)MantaLeases_node_send(MantaLeases_ref_of(r->leases), info, is_up ? NODE_UP : NODE_GONE);
+    placements_node(r->placements, &info, is_up);
 }
 
 static bool add_node(struct raylet *r, const MantaNodeInfo *info)
@@ -80,7 +77,7 @@ static bool add_node(struct raylet *r, const MantaNodeInfo *info)
     if (find_node(r, info->raylet)) return false;
     if (r->n_nodes == NODES_LIMIT) return manta_fail(MANTA_ELIMIT, "at most %d nodes", NODES_LIMIT), false;
     node_entry *n = &r->nodes[r->n_nodes++];
-    *n = (node_entry){.raylet = info->raylet, .leases = info->leases, .placements = info->placements, .id = info->id, .pid = info->pid};
+    *n = (node_entry){.raylet = info->raylet, .leases = info->leases, .id = info->id, .pid = info->pid};
     copy_text(n->address, sizeof n->address, info->address);
     copy_text(n->host, sizeof n->host, info->host);
     copy_text(n->total, sizeof n->total, info->total);
@@ -137,15 +134,14 @@ MANTA_METHOD_DEFINE(MantaRaylet, init, void)
         manta_fail(MANTA_ENOMEM, "no memory for a raylet");
         return;
     }
-    r->is_head = !starting->head;
     r->programs = starting_programs;
     node_entry *n = &r->nodes[r->n_nodes++];
     describe_self(n);
     MantaNodeInfo info = info_of(n);
     n->leases = r->leases = leases_start(&info, starting);
-    if (r->is_head) n->placements = r->placements = placements_start();
+    r->placements = placements_start();
     info.leases = n->leases;
-    if (r->is_head) placements_node(r->placements, &info, true);
+    placements_node(r->placements, &info, true);
 }
 
 MANTA_METHOD_DEFINE(MantaRaylet, describe, MantaNodeInfo) { return info_of(&self->r->nodes[0]); }
@@ -267,14 +263,7 @@ MANTA_METHOD_DEFINE(MantaRaylet, begin_job, void, (MantaJob, job))
     } else if (status) refuse_job(r, &job);
 }
 
-MANTA_METHOD_DEFINE(MantaRaylet, placements, manta_actor)
-{
-    struct raylet *r = self->r;
-    for (uint32_t i = 0; i < r->n_nodes; i++)
-        if (r->nodes[i].placements.id) return r->nodes[i].placements;
-    manta_fail(MANTA_EUNKNOWN, "the head of the cluster cannot be reached, which keeps the placement groups");
-    return (manta_actor){0};
-}
+MANTA_METHOD_DEFINE(MantaRaylet, placements, manta_actor) { return self->r->placements; }
 
 static size_t describe_store(char *out, size_t room)
 {
@@ -291,9 +280,7 @@ MANTA_METHOD_DEFINE(MantaRaylet, status, manta_str)
     char store[500];
     manta_str parts[4] = {
         manta_await(MantaLeases_describe(MantaLeases_ref_of(self->r->leases), DESCRIBE_ALL)), {store, 0}, jobs_describe(), {NULL, 0}};
-    manta_actor placements;
-    if (manta_get(MantaRaylet_placements(MantaRaylet_ref_of(manta_self())), &placements) == MANTA_OK)
-        (void)placements_describe(placements, &parts[3]);
+    (void)placements_describe(self->r->placements, &parts[3]);
     parts[1].size = describe_store(store, sizeof store);
     char *text = manta_alloc(parts[0].size + parts[1].size + parts[2].size + parts[3].size + 1);
     size_t n = 0;
@@ -392,6 +379,9 @@ manta_status raylet_start(const raylet_options *o, manta_actor *out)
     if (!status) status = manta_register("manta.leases", own.leases);
     if (!status) status = manta_register("manta.raylet", me.actor);
     if (!status) status = join_cluster(o, me.actor);
+    manta_actor placements;
+    if (!status) status = manta_get(MantaRaylet_placements(me), &placements);
+    if (!status) status = placements_watch(placements);
     *out = me.actor;
     return status;
 }

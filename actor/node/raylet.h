@@ -15,7 +15,7 @@
 enum { NODES_LIMIT = 256, WORKERS_LIMIT = 1024, CHUNK_BYTES = 1 << 20, PROGRAM_LIMIT = 1 << 30, CLUSTER_TIMEOUT_MS = 20000 };
 
 MANTA_STRUCT(MantaNodeInfo, (manta_actor, raylet), (manta_actor, leases), (uint64_t, id), (manta_str, address), (manta_str, host),
-    (manta_str, total), (manta_str, labels), (uint32_t, pid), (manta_actor, placements)) /* id: of the daemon's process; total: resources */
+    (manta_str, total), (manta_str, labels), (uint32_t, pid)) /* id: of the daemon's process; total: resources */
 MANTA_STRUCT(MantaJob, (uint64_t, id), (uint64_t, hash), (uint64_t, bytes), (manta_str, name), (manta_actor, driver))
 MANTA_STRUCT(MantaQuestion, (manta_str, kind), (manta_str, match), (uint32_t, limit), (bool, is_of_cluster))
 
@@ -27,7 +27,7 @@ MANTA_METHOD_DECLARE(MantaRaylet, start_job, void, (MantaJob, job))  /* on all n
 MANTA_METHOD_DECLARE(MantaRaylet, begin_job, void, (MantaJob, job))  /* on this node: fetches the program */
 MANTA_METHOD_DECLARE(
     MantaRaylet, need_store, manta_str) /* a driver will use the node's object store: its name (node.h), "" when there is none */
-MANTA_METHOD_DECLARE(MantaRaylet, placements, manta_actor) /* the cluster's placement groups, see placement.c */
+MANTA_METHOD_DECLARE(MantaRaylet, placements, manta_actor)           /* MantaPlacements of this node */
 MANTA_METHOD_DECLARE(MantaRaylet, status, manta_str)
 /* This node takes no more work, hands its part of the control store on, and waits until what it has is done; then, with `ends`, its daemon ends. What is still here after timeout_ms; "": nothing. */
 MANTA_METHOD_DECLARE(MantaRaylet, drain, manta_str, (uint64_t, timeout_ms), (bool, ends))
@@ -96,6 +96,7 @@ extern manta_actor job_raylet;
 manta_actor leases_start(const MantaNodeInfo *info, const raylet_options *options);
 /* ---- placement.c ---- */
 manta_actor placements_start(void);
+manta_status placements_watch(manta_actor placements); /* what the control store says of groups, from now on */
 void placements_node(manta_actor placements, const MantaNodeInfo *info, bool is_up);
 manta_status placements_describe(manta_actor placements, manta_str *out); /* waits */
 

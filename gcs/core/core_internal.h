@@ -127,6 +127,7 @@ void actors_of_process_died(gcs_run *x, uint64_t process, manta_str reason);
 void actors_of_node_died(gcs_run *x, uint64_t node, manta_str reason);
 void actors_of_job_ended(gcs_run *x, uint64_t job, manta_str reason);
 void group_members_left(gcs_run *x, int index, uint64_t id);
+void placements_left(gcs_run *x, int index, uint64_t id);
 void jobs_of_driver_failed(gcs_run *x, uint64_t process, manta_str reason);
 void jobs_of_node_failed(gcs_run *x, uint64_t node, manta_str reason);
 bool process_is_dead(const gcs_core *c, uint64_t process);
@@ -144,7 +145,7 @@ enum {
     GROUP_BY_ACTOR = 2
 };
 enum { ACTOR_BY_NAME = 0, ACTOR_BY_PROCESS = 1, ACTOR_BY_NODE = 2, ACTOR_BY_OWNER = 3, ACTOR_BY_JOB = 4, ACTOR_GONE = 5 };
-enum { JOB_BY_DRIVER = 0, JOB_GONE = 1, JOB_BY_NODE = 2, PLACEMENT_BY_JOB = 0 };
+enum { JOB_BY_DRIVER = 0, JOB_GONE = 1, JOB_BY_NODE = 2, PLACEMENT_BY_JOB = 0, PLACEMENT_BY_PROCESS = 1 };
 
 /* ---- lineage.c ---- */
 void lineage_fini(lineage *l);

@@ -104,7 +104,7 @@ enum { GCS_FIRST_QUERY = 1000 };
 
 /* MANTA_ESTALE: is dead, or its node is. Again: replaces what it says. Result: its row. */
 #define GCS_FIELDS_PROCESS_START(F) F(u64, id) F(u64, node) F(str, address) F(u64, pid) F(str, role)
-/* Also of one that was never started. Jobs that it drives fail (see JOB_END); of the actors that it owns, those that are PENDING die, and those that are neither detached nor a job's; actors placed there are RESTARTING, or DEAD when max_restarts is used up; group members there leave. */
+/* Also of one that was never started. Jobs that it drives fail (see JOB_END); of the actors that it owns, those that are PENDING die, and those that are neither detached nor a job's; actors placed there are RESTARTING, or DEAD when max_restarts is used up; group members there leave; its placement groups go. */
 #define GCS_FIELDS_PROCESS_DEAD(F) F(u64, id) F(str, reason)
 
 /* A new actor, PENDING. Result: gcs_actor_result. is_new false: the same uid was registered before, or (get_if_exists) the name is taken: the row is the one that exists. MANTA_EEXIST: the name is taken; result: the uid.
@@ -130,9 +130,10 @@ enum { GCS_FIRST_QUERY = 1000 };
 /* state: one of the ends (MANTA_EINVAL). Its actors that are not detached die, its placement groups and lineage go. Ended already: MANTA_OK, unchanged. Result: its row. MANTA_ENOTFOUND. */
 #define GCS_FIELDS_JOB_END(F) F(u64, id) F(u64, state) F(str, reason)
 
-/* Makes or replaces. if_revision: 0: any; else MANTA_ESTALE when the row has another; result: that. MANTA_EDEAD: the job is over. Result: the new revision. state: the caller's. */
+/* Makes or replaces. process: that the group ends with; 0: none. if_revision: 0: any; else MANTA_ESTALE when the row has another; result: that. MANTA_EDEAD: the job is over, or the process dead. Result: the new revision. state: the caller's. */
 #define GCS_FIELDS_PLACEMENT_PUT(F) \
-    F(u64, id) F(u64, job) F(str, name) F(str, strategy) F(u64, state) F(raw, bundles) F(raw, assignment) F(u64, if_revision)
+    F(u64, id) \
+    F(u64, job) F(u64, process) F(str, name) F(str, strategy) F(u64, state) F(raw, bundles) F(raw, assignment) F(u64, if_revision)
 #define GCS_FIELDS_PLACEMENT_REMOVE(F) F(u64, id) /* MANTA_ENOTFOUND */
 
 /* records: array of [high, low, spec bin], high and low being the object's id. Result: gcs_lineage_result. An id that is there stays as it is. Above gcs_limits.lineage_bytes of the job its oldest go, and LINEAGE_GET says so.

@@ -74,7 +74,8 @@ typedef enum gcs_table {
 #define GCS_ROW_JOB(F) \
     F(u64, created) F(u64, revision) F(u64, id) F(str, name) F(str, space) F(u64, driver) F(u64, node) F(u64, state) F(str, reason)
 #define GCS_ROW_PLACEMENT(F) \
-    F(u64, created) F(u64, revision) F(u64, id) F(u64, job) F(str, name) F(str, strategy) F(u64, state) F(raw, bundles) F(raw, assignment)
+    F(u64, created) \
+    F(u64, revision) F(u64, id) F(u64, job) F(u64, process) F(str, name) F(str, strategy) F(u64, state) F(raw, bundles) F(raw, assignment)
 #define GCS_ROW_LINEAGE(F) F(u64, high) F(u64, low) F(u64, job) F(u64, why_gone) F(bytes, spec)
 #define GCS_ROW_CLIENT(F) F(u64, id) F(u64, heard_ms) F(u64, acknowledged)
 

@@ -11,15 +11,13 @@ bool job_is_over(const gcs_core *c, uint64_t job)
 
 static bool job_ended(gcs_run *x, const gcs_job_row *old, uint64_t state, manta_str reason)
 {
-    const gcs_placement_row *p;
     gcs_job_row row = *old;
     uint64_t id = old->id;
     row.state = state;
     row.reason = reason;
     if (!table_put(x, GCS_TABLE_JOB, &row)) return false;
     actors_of_job_ended(x, id, manta_str_of("its job is over"));
-    while (!x->fatal && (p = table_first_number(x->c, GCS_TABLE_PLACEMENT, PLACEMENT_BY_JOB, id)) &&
-           table_remove(x, GCS_TABLE_PLACEMENT, p)) {}
+    placements_left(x, PLACEMENT_BY_JOB, id);
     lineage_job_ended(x->c, id);
     return !x->fatal;
 }
@@ -59,12 +57,19 @@ void handle_job_get(gcs_run *x, const gcs_job_get *f) { table_reply_number(x, GC
 
 /* ---- placement groups ---- */
 
+void placements_left(gcs_run *x, int index, uint64_t id)
+{
+    const gcs_placement_row *p;
+    while (!x->fatal && (p = table_first_number(x->c, GCS_TABLE_PLACEMENT, index, id)) && table_remove(x, GCS_TABLE_PLACEMENT, p)) {}
+}
+
 void handle_placement_put(gcs_run *x, const gcs_placement_put *f)
 {
     const gcs_placement_row *old = table_get_number(x->c, GCS_TABLE_PLACEMENT, f->id);
     uint64_t revision = old ? old->revision : 0;
     gcs_placement_row row = {.id = f->id,
         .job = f->job,
+        .process = f->process,
         .name = f->name,
         .strategy = f->strategy,
         .state = f->state,
@@ -74,6 +79,7 @@ void handle_placement_put(gcs_run *x, const gcs_placement_put *f)
     else if (f->if_revision && f->if_revision != revision)
         gcs_refuse_with(x, revision, MANTA_ESTALE, "has revision %" PRIu64 ", not %" PRIu64, revision, f->if_revision);
     else if (job_is_over(x->c, f->job)) gcs_refuse(x, MANTA_EDEAD, "job %" PRIu64 " is over", f->job);
+    else if (process_is_dead(x->c, f->process)) gcs_refuse(x, MANTA_EDEAD, "process %" PRIu64 " is dead", f->process);
     else if (table_put(x, GCS_TABLE_PLACEMENT, &row)) gcs_pack_number(x, row.revision);
 }
 

@@ -1,6 +1,6 @@
 /*
  * Nodes and processes, and what dies with them. A dead one keeps its row, which refuses whatever comes late from it: node rows for ever, process rows until the table is full of newer ones.
- * The order of a death is fixed: the row itself; jobs it drives; actors it owns; actors placed on it; its group members. So a watcher sees the cause before the consequences.
+ * The order of a death is fixed: the row itself; jobs it drives; actors it owns; actors placed on it; its group members; its placement groups. So a watcher sees the cause before the consequences.
  */
 #include <inttypes.h>
 
@@ -28,6 +28,7 @@ static void process_consequences(gcs_run *x, uint64_t process, manta_str reason)
     jobs_of_driver_failed(x, process, reason);
     actors_of_process_died(x, process, reason);
     group_members_left(x, GROUP_BY_PROCESS, process);
+    placements_left(x, PLACEMENT_BY_PROCESS, process);
 }
 
 void process_died(gcs_run *x, uint64_t process, uint64_t node, manta_str reason)

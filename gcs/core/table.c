@@ -160,6 +160,11 @@ static bool placement_by_job(const void *fields, key *out)
     return number_index(true, ((const gcs_placement_row *)fields)->job, fields, out);
 }
 
+static bool placement_by_process(const void *fields, key *out)
+{
+    return number_index(true, ((const gcs_placement_row *)fields)->process, fields, out);
+}
+
 const table_kind table_kinds[GCS_TABLE_END] = {
     [GCS_TABLE_KV] = {.key = kv_key, .has_values = true},
     [GCS_TABLE_LOCK] = {.key = lock_key, .index = {lock_by_expiry}},
@@ -171,7 +176,7 @@ const table_kind table_kinds[GCS_TABLE_END] = {
         .evicts = 1 + ACTOR_GONE},
     [GCS_TABLE_GROUP] = {.key = group_key, .index = {group_by_process, group_by_node, group_by_actor}},
     [GCS_TABLE_JOB] = {.key = id_key, .index = {job_by_driver, job_gone, job_by_node}, .evicts = 1 + JOB_GONE},
-    [GCS_TABLE_PLACEMENT] = {.key = id_key, .index = {placement_by_job}, .has_values = true},
+    [GCS_TABLE_PLACEMENT] = {.key = id_key, .index = {placement_by_job, placement_by_process}, .has_values = true},
     [GCS_TABLE_CONFIG] = {.key = config_key, .has_values = true},
 };
 

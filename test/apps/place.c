@@ -431,6 +431,57 @@ static void group_survives(void)
     printf("whole again\n");
 }
 
+/* Makes a group, runs a task in it and removes it. What is lost on the way with a node is tried again, as programs do. */
+static bool use_a_group(void)
+{
+    static const char *const two[] = {"cpus=0.5", "cpus=0.5"};
+    manta_placement_group g;
+    uint64_t at;
+    bool ok = !manta_placement_create(two, 2, MANTA_PLACEMENT_SPREAD, "short", &g) && !manta_placement_wait(g, 20000);
+    for (int i = 1; ok && i <= 2; i++)
+        ok = !manta_get(where_submit_with(MANTA_OPTIONS(.placement_group = g, .bundle = i, .cpus = 0.5, .max_retries = 9)), &at) && at;
+    ok = ok && !manta_placement_remove(g);
+    if (!ok) printf("a short group: %s\n", manta_last_error()->message);
+    return ok;
+}
+
+/* Three bundles on three nodes, one of which, the cluster's first and the leader of its control store, is killed when "ready" is printed. Until the bundles are whole again tasks run in those that are left, and short
+ * groups are made and removed. Then nothing is reserved but the three. */
+static void group_outlives(void)
+{
+    static const char *const three[] = {"cpus=1", "cpus=1", "cpus=1"}, *const far[] = {"cpus=1", "cpus=1", "cpus=1", "cpus=1"};
+    manta_placement_group g, h;
+    manta_process at[3], now;
+    uint64_t v;
+    CHECK(!manta_placement_create(three, 3, MANTA_PLACEMENT_STRICT_SPREAD, "kept", &g) && !manta_placement_wait(g, 5000));
+    for (int i = 0; i < 3; i++) CHECK(!manta_placement_node(g, i + 1, &at[i]));
+    CHECK(!manta_placement_create(far, 4, MANTA_PLACEMENT_STRICT_SPREAD, "far", &h) && manta_placement_wait(h, 200) == MANTA_ETIMEDOUT);
+    CHECK(strstr(manta_last_error()->message, "there are 3 nodes"));
+    CHECK(!manta_placement_remove(h));
+    printf("ready\n");
+    fflush(stdout);
+    int made = 0, ran = 0, lost = 0;
+    for (double end = now_s() + 30; now_s() < end && !(lost && made > 20 && !manta_placement_wait(g, 0)); made++) {
+        CHECK(use_a_group());
+        for (int i = 0; i < 3; i++) {
+            bool moved = manta_placement_node(g, i + 1, &now) == MANTA_OK && now.id != at[i].id;
+            if (moved) lost++;
+            else
+                ran += !manta_get(
+                    where_submit_with(MANTA_OPTIONS(.placement_group = g, .bundle = i + 1, .max_retries = 9, .timeout_ms = 3000)), &v);
+        }
+    }
+    CHECK(lost && !manta_placement_wait(g, 20000));
+    for (int i = 0; i < 3; i++) {
+        CHECK(!manta_placement_node(g, i + 1, &now) && now.id);
+        CHECK(manta_await(where_submit_with(MANTA_OPTIONS(.placement_group = g, .bundle = i + 1, .max_retries = 5))) == now.id);
+    }
+    manta_placement_info info[4];
+    size_t count = 0;
+    CHECK(!manta_placement_list(info, 4, &count) && count == 1 && info[0].group.id == g.id);
+    printf("made %d groups and ran %d tasks meanwhile\nwhole again\n", made, ran);
+}
+
 /* Keeps the cluster busy for so long and prints how many tasks of 20 ms were done. */
 static void share(double seconds)
 {
@@ -471,6 +522,7 @@ int main(int argc, char **argv)
     else if (strcmp(what, "infeasible") == 0) infeasible();
     else if (strcmp(what, "groups") == 0) groups();
     else if (strcmp(what, "group_survives") == 0) group_survives();
+    else if (strcmp(what, "group_outlives") == 0) group_outlives();
     else if (strcmp(what, "share") == 0) share(3);
     else return 2;
     fflush(stdout);

@@ -124,11 +124,18 @@ static void read_report(answers *a, origin *o, manta_bytes report)
     if (r.status) snprintf(o->error, sizeof o->error, "its answer cannot be read: %s", manta_status_text(r.status));
 }
 
-static bool is_known(const answers *a, const char *process)
+static origin *find_origin(const answers *a, const char *process)
 {
     for (size_t i = 0; i < a->n_origins; i++)
-        if (strcmp(a->origins[i].process, process) == 0) return true;
-    return false;
+        if (strcmp(a->origins[i].process, process) == 0) return &a->origins[i];
+    return NULL;
+}
+
+static origin *add_origin(answers *a, const origin *o)
+{
+    a->origins = grown(a->origins, a->n_origins, sizeof *o);
+    a->origins[a->n_origins] = *o;
+    return &a->origins[a->n_origins++];
 }
 
 static bool read_answer(answers *a, manta_reader *r, bool is_report)
@@ -145,12 +152,13 @@ static bool read_answer(answers *a, manta_reader *r, bool is_report)
     copy(o.role, sizeof o.role, texts[1]);
     copy(o.node, sizeof o.node, texts[2]);
     copy(o.error, sizeof o.error, texts[3]);
-    if (is_known(a, o.process)) return true; /* a driver is asked by each node of its job */
-    a->origins = grown(a->origins, a->n_origins, sizeof o);
-    origin *kept = &a->origins[a->n_origins++];
-    *kept = o;
+    /* A driver is asked by each node of its job. Reports say the same; of other answers, the one that says something may come second: who is asked twice to end an actor finds it once. */
+    origin *kept = find_origin(a, o.process);
+    if (kept && (is_report || kept->size)) return true;
+    if (!kept) kept = add_origin(a, &o);
+    if (!o.error[0]) kept->error[0] = 0;
     if (is_report && !o.error[0]) read_report(a, kept, bytes);
-    else if (!o.error[0] && (kept->bytes = malloc(bytes.size + 1))) memcpy(kept->bytes, bytes.data, kept->size = bytes.size);
+    else if (!o.error[0] && bytes.size && (kept->bytes = malloc(bytes.size))) memcpy(kept->bytes, bytes.data, kept->size = bytes.size);
     return true;
 }
 

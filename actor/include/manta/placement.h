@@ -2,8 +2,8 @@
  * Placement groups: resources reserved together on the nodes of a cluster, as bundles, each on one node. A group is there as a whole or not at all.
  *
  * Tasks and actors run in a group by MANTA_OPTIONS(.placement_group = g, .bundle = 1) and use what it has reserved, and nothing else. A group belongs to the process that made it and is removed when that ends.
- * All functions are for processes of a job (manta run), elsewhere they give MANTA_EUNSUPPORTED; they wait for the cluster's answer, suspended in a handler, blocked in a thread. MANTA_EUNKNOWN: the head of
- * the cluster, which keeps the groups, cannot be reached.
+ * All functions are for processes of a job (manta run), elsewhere they give MANTA_EUNSUPPORTED; they wait for the cluster's answer, suspended in a handler, blocked in a thread. MANTA_ETIMEDOUT, MANTA_EUNKNOWN: no
+ * majority of the control store's servers can be reached.
  */
 #ifndef MANTA_PLACEMENT_H
 #define MANTA_PLACEMENT_H

@@ -245,6 +245,24 @@ TEST(placements)
     core_close(&x);
 }
 
+/* A placement group ends with the process that made it, and with that process's node; none is made for a dead process. */
+TEST(placements_of_a_process)
+{
+    core_fixture x;
+    core_open(&x, NULL);
+    EXPECT(!APPLY(&x, NODE_JOIN, node_join, .id = 5, .epoch = 1));
+    EXPECT(!APPLY(&x, PROCESS_START, process_start, .id = 10, .node = 5) && !APPLY(&x, PROCESS_START, process_start, .id = 11, .node = 5));
+    for (uint64_t id = 1; id <= 3; id++) EXPECT(!APPLY(&x, PLACEMENT_PUT, placement_put, .id = id, .process = id < 3 ? 10 : 11));
+    EXPECT(!APPLY(&x, PROCESS_DEAD, process_dead, .id = 10));
+    EXPECT_EQ(QUERY(&x, PLACEMENT_GET, placement_get, .id = 1), MANTA_ENOTFOUND);
+    EXPECT_EQ(QUERY(&x, PLACEMENT_GET, placement_get, .id = 2), MANTA_ENOTFOUND);
+    EXPECT(!QUERY(&x, PLACEMENT_GET, placement_get, .id = 3));
+    EXPECT_EQ(APPLY(&x, PLACEMENT_PUT, placement_put, .id = 1, .process = 10), MANTA_EDEAD);
+    EXPECT(!APPLY(&x, NODE_DEAD, node_dead, .id = 5, .epoch = 1));
+    EXPECT_EQ(QUERY(&x, PLACEMENT_GET, placement_get, .id = 3), MANTA_ENOTFOUND);
+    core_close(&x);
+}
+
 /* Members join and leave once however often they say so; a dead actor leaves. */
 TEST(groups)
 {
