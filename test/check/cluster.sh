@@ -3,26 +3,7 @@
 set -eu
 build=$1
 root=$2
-tmp=$(mktemp -d)
-export MANTA_DIRECTORY="$tmp/manta" LC_ALL=C
-trap 'timeout 30 "$build/manta" stop >/dev/null 2>&1 || true; rm -rf "$tmp"' EXIT
-fail() {
-    echo "cluster.sh: $*" >&2
-    cat "$tmp"/manta/*.log >&2 || true
-    exit 1
-}
-# wait_for TEXT COMMAND...: until the command's output has the text
-wait_for() {
-    text=$1
-    shift
-    for _ in $(seq 200); do
-        timeout 20 "$@" >"$tmp/out" 2>&1 || true
-        ! grep -q "$text" "$tmp/out" || return 0
-        sleep 0.05
-    done
-    cat "$tmp/out" >&2
-    fail "no \"$text\" from $*"
-}
+. "$root/test/check/cluster_lib.sh"
 
 MANTA_WORKERS=3 "$build/manta" config --manta-trace=1 >"$tmp/out" || fail "config"
 grep -q '^workers  *3  *MANTA_WORKERS$' "$tmp/out" && grep -q '^trace  *1  *argument$' "$tmp/out" && grep -q '^listen  *-  *default$' "$tmp/out" || fail "config prints $(cat "$tmp/out")"

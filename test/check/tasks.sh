@@ -2,26 +2,9 @@
 # tasks.sh BUILD ROOT: tasks, actors and placement groups on three node daemons: resources are never lent twice, strategies place where they say, what waits, moves or is lost is served in the end.
 set -eu
 build=$1
-tmp=$(mktemp -d)
-export MANTA_DIRECTORY="$tmp/manta" LC_ALL=C
-trap 'timeout 30 "$build/manta" stop >/dev/null 2>&1 || true; rm -rf "$tmp"' EXIT
-fail() {
-    echo "tasks.sh: $*" >&2
-    cat "$tmp"/manta/*.log >&2 || true
-    exit 1
-}
-# wait_for TEXT COMMAND...: until the command's output has the text
-wait_for() {
-    text=$1
-    shift
-    for _ in $(seq 200); do
-        timeout 20 "$@" >"$tmp/out" 2>&1 || true
-        ! grep -q "$text" "$tmp/out" || return 0
-        sleep 0.05
-    done
-    cat "$tmp/out" >&2
-    fail "no \"$text\" from $*"
-}
+root=$2
+. "$root/test/check/cluster_lib.sh"
+
 # start OPTIONS...: a node; its process in $node
 start() {
     timeout 60 "$build/manta" start "$@" >"$tmp/node" || fail "a node does not start"
