@@ -27,7 +27,7 @@ MANTA_METHOD_DECLARE(MantaRaylet, start_job, void, (MantaJob, job))  /* on all n
 MANTA_METHOD_DECLARE(MantaRaylet, begin_job, void, (MantaJob, job))  /* on this node: fetches the program */
 MANTA_METHOD_DECLARE(
     MantaRaylet, need_store, manta_str) /* a driver will use the node's object store: its name (node.h), "" when there is none */
-MANTA_METHOD_DECLARE(MantaRaylet, placements, manta_actor)           /* MantaPlacements of this node */
+MANTA_METHOD_DECLARE(MantaRaylet, placements, manta_actor) /* MantaPlacements of this node */
 MANTA_METHOD_DECLARE(MantaRaylet, status, manta_str)
 /* This node takes no more work, hands its part of the control store on, and waits until what it has is done; then, with `ends`, its daemon ends. What is still here after timeout_ms; "": nothing. */
 MANTA_METHOD_DECLARE(MantaRaylet, drain, manta_str, (uint64_t, timeout_ms), (bool, ends))
