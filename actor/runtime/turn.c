@@ -8,6 +8,7 @@
 
 #include "actor/runtime/internal.h"
 #include "actor/runtime/turn.h"
+#include "scheduler/pool/sim.h"
 
 enum { CLOCK_EVERY = 64 };
 
@@ -364,7 +365,7 @@ static void live_turn(worker *w, actor *a)
             return;
         }
         if (unlikely((--left & (CLOCK_EVERY - 1)) == 0)) {
-            uint64_t now = os_ticks();
+            uint64_t now = unlikely(sim_is_on()) ? 1 : os_ticks(); /* real time must not decide anything there */
             if (!start) start = now;
             if (left > 0 && now - start <= (uint64_t)the_pool.policy.slice_us * the_pool.ticks_per_us) continue;
             w->current = NULL;

@@ -61,6 +61,8 @@ struct link_sim {
     sim_end ends[LINK_SIM_ENDS];
     link_sim_path paths[LINK_SIM_ENDS][LINK_SIM_ENDS];
     sim_connection *connections;
+    void (*enter)(void *context, uint64_t process);
+    void *enter_context;
 };
 
 typedef struct sim_event {
@@ -305,6 +307,18 @@ static void leave(link_sim *s, int end, bool is_told)
     s->ends[end].links = NULL;
 }
 
+static void enter(const link_sim *s, int end)
+{
+    if (s->enter) s->enter(s->enter_context, s->ends[end].process);
+}
+
+static bool step_and_return(link_sim *s, links *l)
+{
+    bool some = link_sim_step(s, l->close_ns);
+    enter(s, end_of(l));
+    return some;
+}
+
 static void sim_stop(links *l, uint64_t linger_ns)
 {
     link_sim *s = sim_of(l);
@@ -312,7 +326,7 @@ static void sim_stop(links *l, uint64_t linger_ns)
     store_seq(&l->closing, 1);
     sim_wake(l);
     do l->now_ns = s->now_ns;
-    while (!links_is_done(l) && link_sim_step(s, l->close_ns));
+    while (!links_is_done(l) && step_and_return(s, l));
     links_take_dirty(l);
     links_say_goodbye(l);
 }
@@ -415,6 +429,7 @@ static void happen(link_sim *s, const sim_event *e)
 {
     sim_end *end = &s->ends[e->end];
     links *l = end->links;
+    enter(s, e->end);
     l->now_ns = s->now_ns;
     note(s, (uint64_t)e->kind << 32 | (uint64_t)e->way << 16 | (uint64_t)e->end);
     switch (e->kind) {
@@ -508,6 +523,12 @@ manta_status link_sim_open(link_sim *s, const link_options *o, const link_events
     if (status) links_free(l);
     else *out = l;
     return status;
+}
+
+void link_sim_set_enter(link_sim *s, void (*enter_end)(void *context, uint64_t process), void *context)
+{
+    s->enter = enter_end;
+    s->enter_context = context;
 }
 
 uint64_t link_sim_now_ns(const link_sim *s) { return s->now_ns; }

@@ -18,6 +18,7 @@
 
 #include "scheduler/base/alloc.h"
 #include "scheduler/base/check.h"
+#include "scheduler/base/rng.h"
 #include "scheduler/os/os_crash.h"
 
 static uint64_t clock_ns(clockid_t clock)
@@ -27,8 +28,19 @@ static uint64_t clock_ns(clockid_t clock)
     return (uint64_t)t.tv_sec * OS_NS_PER_S + (uint64_t)t.tv_nsec;
 }
 
-uint64_t os_monotonic_ns(void) { return clock_ns(CLOCK_MONOTONIC); }
-uint64_t os_realtime_ns(void) { return clock_ns(CLOCK_REALTIME); }
+static struct {
+    const uint64_t *clock_ns; /* NULL: nothing is simulated */
+    rng random;
+} simulated;
+
+void os_simulate(const uint64_t *clock, uint64_t seed)
+{
+    simulated.clock_ns = clock;
+    rng_init(&simulated.random, seed);
+}
+
+uint64_t os_monotonic_ns(void) { return unlikely(simulated.clock_ns != NULL) ? *simulated.clock_ns : clock_ns(CLOCK_MONOTONIC); }
+uint64_t os_realtime_ns(void) { return unlikely(simulated.clock_ns != NULL) ? *simulated.clock_ns : clock_ns(CLOCK_REALTIME); }
 
 #if defined(__x86_64__)
 enum { CALIBRATE_TRIES = 8, CALIBRATE_NS = 1 * OS_NS_PER_MS };
@@ -43,7 +55,7 @@ static tick_sample sample_clocks(void)
     tick_sample best = {0, 0};
     uint64_t best_width = UINT64_MAX;
     for (int i = 0; i < CALIBRATE_TRIES; i++) {
-        uint64_t before = os_ticks(), ns = os_monotonic_ns(), width = os_ticks() - before;
+        uint64_t before = os_ticks(), ns = clock_ns(CLOCK_MONOTONIC), width = os_ticks() - before;
         if (width >= best_width) continue;
         best_width = width;
         best = (tick_sample){before + width / 2, ns};
@@ -54,7 +66,7 @@ static tick_sample sample_clocks(void)
 static uint64_t measure_ticks_per_us(void)
 {
     tick_sample from = sample_clocks(), to;
-    while (os_monotonic_ns() - from.ns < CALIBRATE_NS) spin_pause();
+    while (clock_ns(CLOCK_MONOTONIC) - from.ns < CALIBRATE_NS) spin_pause();
     to = sample_clocks();
     uint64_t ns = to.ns - from.ns;
     return ((to.ticks - from.ticks) * OS_NS_PER_US + ns / 2) / ns;
@@ -110,7 +122,8 @@ static void *map_huge_aligned(size_t size_bytes, int flags)
     size_t before = -(uintptr_t)base & (OS_HUGE_PAGE - 1), behind = total - size - before;
     if (before) munmap(base, before);
     if (behind) munmap(base + before + size, behind);
-    madvise(base + before, size, MADV_HUGEPAGE); /* advice only: without it the memory works, with more page faults */
+    if (!simulated.clock_ns)                         /* of many simulated systems each uses little */
+        madvise(base + before, size, MADV_HUGEPAGE); /* advice only: without it the memory works, with more page faults */
     return base + before;
 }
 
@@ -177,6 +190,7 @@ uint64_t os_random_u64(void)
 {
     uint64_t value = 0;
     ssize_t got;
+    if (simulated.clock_ns) return rng_next(&simulated.random);
     do got = getrandom(&value, sizeof value, 0);
     while (got < 0 && errno == EINTR);
     check(got == (ssize_t)sizeof value);

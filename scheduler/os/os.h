@@ -20,6 +20,8 @@ enum { OS_PAGE = 4096, OS_HUGE_PAGE = 2 << 20 };
 /* CLOCK_MONOTONIC and CLOCK_REALTIME in nanoseconds. */
 uint64_t os_monotonic_ns(void);
 uint64_t os_realtime_ns(void);
+/* Simulation: from now on both clocks are *clock_ns, and os_random_u64 gives what the seed says. NULL: the real ones again. Not while other threads run. */
+void os_simulate(const uint64_t *clock_ns, uint64_t seed);
 
 /* A cheap per-core counter (rdtsc, cntvct_el0); constant rate; os_ticks_per_us is measured or read once at first use. */
 static inline uint64_t os_ticks(void)
@@ -60,7 +62,7 @@ long os_max_map_count(void);
  * raises (SIGSEGV and the like). 0 or an errno value. */
 int os_thread_start(pthread_t *out_thread, const char *name, void *(*run)(void *), void *argument);
 void os_set_timer_slack_ns(unsigned long ns); /* of the calling thread */
-uint64_t os_random_u64(void);                 /* from the kernel */
+uint64_t os_random_u64(void);                 /* from the kernel, or of os_simulate */
 /* This machine's address as seen from "HOST:PORT": that of the route there. False: unknown host or no route. */
 bool os_own_address(const char *host_and_port, char *out, size_t room);
 

@@ -16,6 +16,8 @@ static struct {
     runnable *overflow_head, *overflow_tail; /* when the array could not grow */
     pool_thread thread;
     worker *outer; /* what worker_tls was */
+    sim_wait wait;
+    void *wait_context;
 } sim;
 
 bool sim_is_on(void) { return sim.is_on; }
@@ -88,8 +90,9 @@ bool sim_start(void)
     w->fiber = &sim.thread.base;
     rng_init(&w->random, the_pool.options.seed);
     sim.outer = worker_tls;
-    sim.now_ns = SIM_START_NS;
+    if (sim.now_ns < SIM_START_NS || !sim.wait) sim.now_ns = SIM_START_NS;
     sim.is_on = true;
+    os_simulate(&sim.now_ns, the_pool.options.seed);
     timer_wheel_init(&w->wheel, sim.now_ns);
     fiber_thread_init(&sim.thread.base);
     worker_tls = w;
@@ -104,9 +107,10 @@ void sim_stop(void)
     sim.count = sim.capacity = 0;
     sim.overflow_head = sim.overflow_tail = NULL;
     sim.is_on = false;
+    os_simulate(NULL, 0);
 }
 
-void sim_run_until(bool (*done)(void *argument), void *argument, uint64_t deadline_ns)
+static void run_until(bool (*done)(void *argument), void *argument, uint64_t deadline_ns)
 {
     worker *w = worker_self();
     check(sim.is_on && w == the_pool.worker[0] && w->fiber == &sim.thread.base);
@@ -115,3 +119,32 @@ void sim_run_until(bool (*done)(void *argument), void *argument, uint64_t deadli
     sim.deadline_ns = deadline_ns;
     if (spare_reserve(w)) worker_serve(&sim.thread);
 }
+
+void sim_run_until(bool (*done)(void *argument), void *argument, uint64_t deadline_ns)
+{
+    if (sim.wait) sim.wait(sim.wait_context, done, argument, deadline_ns);
+    else run_until(done, argument, deadline_ns);
+}
+
+/* ---- in a world ---- */
+
+void sim_set_wait(sim_wait wait, void *context)
+{
+    sim.wait = wait;
+    sim.wait_context = context;
+}
+
+uint64_t sim_due_ns(void) { return sim.count ? sim.now_ns : load_relaxed(&the_pool.worker[0]->timer_next_ns); }
+
+void sim_set_now_ns(uint64_t now_ns)
+{
+    if (now_ns > sim.now_ns) sim.now_ns = now_ns;
+}
+
+static bool is_idle(void *argument)
+{
+    (void)argument;
+    return sim_due_ns() > sim.now_ns;
+}
+
+void sim_run_turns(uint64_t deadline_ns) { run_until(is_idle, NULL, deadline_ns); }

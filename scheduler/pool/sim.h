@@ -20,4 +20,14 @@ uint64_t sim_now_ns(void);
  * the virtual clock has reached deadline_ns: the caller looks at done again. Not from inside a turn. */
 void sim_run_until(bool (*done)(void *argument), void *argument, uint64_t deadline_ns);
 
+/* ---- for one of several systems that share a world with one clock ---- */
+
+typedef void (*sim_wait)(void *context, bool (*done)(void *argument), void *argument, uint64_t deadline_ns);
+/* sim_run_until leaves it to `wait`, which steps the world; stays set over a stop. NULL: as before. */
+void sim_set_wait(sim_wait wait, void *context);
+uint64_t sim_due_ns(void);            /* when there is something to do: now, at the next timer, or OS_FOREVER */
+void sim_set_now_ns(uint64_t now_ns); /* forward only */
+/* Turns until nothing is runnable and no timer is due, or the clock has reached deadline_ns. */
+void sim_run_turns(uint64_t deadline_ns);
+
 #endif
