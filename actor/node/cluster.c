@@ -10,11 +10,13 @@
 #include "actor/node/crash.h"
 #include "actor/node/groups.h"
 #include "actor/node/owner.h"
+#include "actor/node/simulation.h"
 #include "actor/transfer/transfer.h"
 #include "scheduler/os/os_file.h"
 
 enum { ADDRESSES = 8, JOIN_TIMEOUT_MS = 10000, LINGER_MS = 1000 };
 
+node_simulation the_simulation;
 node_state the_node = {.lock = PTHREAD_MUTEX_INITIALIZER, .store_lock = PTHREAD_MUTEX_INITIALIZER};
 
 typedef struct dial { /* a manta_connect under way */
@@ -284,7 +286,8 @@ static manta_status open_links(const manta_config *c)
         .insecure = c->insecure,
         .public_key = has_keys ? public_key : NULL,
         .secret_key = has_keys ? secret_key : NULL};
-    status = link_open(&o, &events, NULL, &the_node.links);
+    link_sim *net = the_simulation.net;
+    status = net ? link_sim_open(net, &o, &events, NULL, &the_node.links) : link_open(&o, &events, NULL, &the_node.links);
     return status ? error_set(status, "listen: %s", link_error()) : MANTA_OK;
 }
 
@@ -305,7 +308,7 @@ manta_status node_start(const manta_config *c)
 {
     bool is_worker = getenv("MANTA_WORKER") != NULL, is_driver = c->cluster && *c->cluster;
     if (!is_worker && !is_driver && !(c->listen && *c->listen) && !(c->join && *c->join)) return MANTA_OK;
-    if (c->seed) return error_set(MANTA_EUNSUPPORTED, "listen, join: not in deterministic mode");
+    if (c->seed && !the_simulation.net) return error_set(MANTA_EUNSUPPORTED, "listen, join: not in deterministic mode");
     do the_node.process = os_random_u64() >> 1;
     while (!the_node.process);
     if (!proxies_start() || !methods_start()) return error_set(MANTA_ENOMEM, "no memory for the tables of other processes");

@@ -1,9 +1,12 @@
 /*
  * The transfer thread: takes jobs from a queue, one at a time, and looks now and then for replicas that nobody has any more, while there are some. And the second thread, for work that may wait.
  *
+ * In deterministic mode there are no threads: a timer of the pool, started by whoever posts, does the work of both.
+ *
  * The link's thread only queues here. What a peer may have in the queue is bounded (JOBS_LIMIT messages): a peer that sends more is not one of ours.
  */
 #include "actor/transfer/internal.h"
+#include "scheduler/pool/sim.h"
 
 enum { JOBS_LIMIT = 1 << 16, SWEEP_MS = 20, SWEEP_LONGEST_MS = 320, SWEEP_SHARE = 50 };
 
@@ -16,7 +19,20 @@ static struct {
     _Atomic bool some_down, some_room; /* peers to be looked at */
     bool is_on;
     pthread_t thread, blocked_thread;
+    pool_timer turn; /* deterministic mode */
+    bool is_simulated, is_armed;
 } all = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* Tells a thread that there is something for it. */
+static void nudge(_Atomic uint32_t *word)
+{
+    add_seq(word, 1);
+    if (!all.is_simulated) os_futex_wake(word, 1);
+    else if (!all.is_armed) {
+        all.is_armed = true;
+        pool_timer_start(worker_self(), &all.turn, pool_now_ns());
+    }
+}
 
 /* ---- the queues ---- */
 
@@ -28,8 +44,7 @@ void job_post(job *j)
     else all.first = j;
     all.last = j;
     pthread_mutex_unlock(&all.lock);
-    add_seq(&all.posted, 1);
-    os_futex_wake(&all.posted, 1);
+    nudge(&all.posted);
 }
 
 static job *job_new(job_kind kind, peer *p, size_t room)
@@ -65,8 +80,7 @@ void blocked_start(blocked *b)
     else all.waiting = b;
     all.last_waiting = b;
     pthread_mutex_unlock(&all.lock);
-    add_seq(&all.blocked_posted, 1);
-    os_futex_wake(&all.blocked_posted, 1);
+    nudge(&all.blocked_posted);
 }
 
 static blocked *take_blocked(void)
@@ -278,6 +292,34 @@ static void *run(void *argument)
     return NULL;
 }
 
+/* Both threads' work. It comes again, as long as there is something to sweep. */
+static void turn_in_simulation(worker *w, pool_timer *t)
+{
+    static sweeper s;
+    static uint32_t seen;
+    (void)t;
+    all.is_armed = false;
+    for (blocked *b; (b = take_blocked());) {
+        b->run(b);
+        job_post(&b->job);
+    }
+    (void)run_all(w);
+    if (seen != load_relaxed(&all.posted))
+        s = (sweeper){.is_on = true, .last_ns = pool_now_ns(), .pause_ns = SWEEP_MS * (uint64_t)OS_NS_PER_MS};
+    else if (s.is_on) sweep(w, &s);
+    seen = load_relaxed(&all.posted);
+    if (!s.is_on || all.is_armed) return;
+    all.is_armed = true;
+    pool_timer_start(w, &all.turn, sweep_due(&s));
+}
+
+static void start_in_simulation(void)
+{
+    all.turn = (pool_timer){.fire = turn_in_simulation};
+    all.is_simulated = all.is_on = true;
+    all.is_armed = false;
+}
+
 /* ---- start and stop ---- */
 
 manta_status transfer_start(const manta_config *config)
@@ -287,6 +329,10 @@ manta_status transfer_start(const manta_config *config)
     store_relaxed(&pulled_bytes, 0);
     store_seq(&all.stop, false);
     store_seq(&all.blocked_stop, false);
+    if (sim_is_on()) {
+        start_in_simulation();
+        return MANTA_OK;
+    }
     if (os_thread_start(&all.thread, "manta-objects", run, NULL))
         return error_set(MANTA_ENOMEM, "no thread for objects of other processes");
     if (os_thread_start(&all.blocked_thread, "manta-room", run_blocked, NULL)) {
@@ -311,8 +357,13 @@ static void end_thread(pthread_t thread, _Atomic bool *stop, _Atomic uint32_t *w
 void transfer_stop(void)
 {
     if (!all.is_on) return;
-    end_thread(all.blocked_thread, &all.blocked_stop, &all.blocked_posted);
-    end_thread(all.thread, &all.stop, &all.posted);
+    if (all.is_simulated) {
+        if (all.is_armed) (void)pool_timer_cancel(&all.turn);
+        all.is_armed = true; /* not again */
+    } else {
+        end_thread(all.blocked_thread, &all.blocked_stop, &all.blocked_posted);
+        end_thread(all.thread, &all.stop, &all.posted);
+    }
     worker *w = worker_self();
     (void)run_all(w);
     serve_stop(w);
@@ -324,21 +375,16 @@ void transfer_free(void)
 {
     if (!all.is_on) return;
     (void)run_all(worker_self()); /* what the links had of feeds */
-    all.is_on = false;
+    all.is_on = all.is_simulated = false;
 }
 
 static void wake(_Atomic bool *flag)
 {
     store_seq(flag, true);
-    add_seq(&all.posted, 1);
-    os_futex_wake(&all.posted, 1);
+    nudge(&all.posted);
 }
 
-void sweep_wanted(void)
-{
-    add_seq(&all.posted, 1);
-    os_futex_wake(&all.posted, 1);
-}
+void sweep_wanted(void) { nudge(&all.posted); }
 
 /* Its holds go at once, so that those of another connection of the same process are not among them; the rest on the transfer thread. */
 void transfer_peer_down(worker *w, peer *p)

@@ -5,8 +5,35 @@
 #include "gcs/host/host_text.h"
 #include "scheduler/base/alloc.h"
 #include "scheduler/os/os.h"
+#include "scheduler/pool/sim.h"
 
 enum { TRANSACTION_BYTES = 32 << 20 }; /* of entries; one write always fits */
+
+/* ---- deterministic mode ---- */
+
+static struct {
+    raft_disk *disks;
+    uint64_t least_ns, most_ns;
+} simulated = {NULL, 50 * OS_NS_PER_US, OS_NS_PER_MS};
+
+void raft_disks_set_delay(uint64_t least_ns, uint64_t most_ns)
+{
+    simulated.least_ns = least_ns;
+    simulated.most_ns = most_ns > least_ns ? most_ns : least_ns;
+}
+
+static void arm(raft_disk *d)
+{
+    uint64_t delay = simulated.least_ns + os_random_u64() % (simulated.most_ns - simulated.least_ns + 1);
+    if (d->is_armed) return;
+    d->is_armed = true;
+    pool_timer_start(worker_self(), &d->timer, pool_now_ns() + delay);
+}
+
+void raft_disks_crash(void)
+{
+    for (; simulated.disks; simulated.disks = simulated.disks->next_simulated) raft_store_close(&simulated.disks->store);
+}
 
 /* ---- writes ---- */
 
@@ -30,6 +57,12 @@ void disk_write_free(disk_write *d)
     base_free(d);
 }
 
+static void signal_more(raft_disk *d)
+{
+    if (d->is_simulated) arm(d);
+    else pthread_cond_signal(&d->more);
+}
+
 void raft_disk_push(raft_disk *d, disk_write *w)
 {
     w->next = NULL;
@@ -37,7 +70,7 @@ void raft_disk_push(raft_disk *d, disk_write *w)
     *d->end = w;
     d->end = &w->next;
     pthread_mutex_unlock(&d->lock);
-    pthread_cond_signal(&d->more);
+    signal_more(d);
 }
 
 manta_status raft_disk_begin_job(raft_disk *d, const raft_snapshot *about, raft_image *image, char *text)
@@ -51,7 +84,7 @@ manta_status raft_disk_begin_job(raft_disk *d, const raft_snapshot *about, raft_
     pthread_mutex_lock(&d->lock);
     d->job_is_new = true;
     pthread_mutex_unlock(&d->lock);
-    pthread_cond_signal(&d->more);
+    signal_more(d);
     return MANTA_OK;
 }
 
@@ -62,16 +95,22 @@ typedef struct turn { /* what the thread has in hands */
     bool has_job;
 } turn;
 
-/* False: stop. */
-static bool wait_for_work(raft_disk *d, turn *t)
+/* Under the lock. */
+static void take_work(raft_disk *d, turn *t)
 {
-    pthread_mutex_lock(&d->lock);
-    while (!d->first && !d->job_is_new && !t->has_job && !d->stop) pthread_cond_wait(&d->more, &d->lock);
     t->first = d->first;
     t->has_job |= d->job_is_new;
     d->job_is_new = false;
     d->first = NULL;
     d->end = &d->first;
+}
+
+/* False: stop. */
+static bool wait_for_work(raft_disk *d, turn *t)
+{
+    pthread_mutex_lock(&d->lock);
+    while (!d->first && !d->job_is_new && !t->has_job && !d->stop) pthread_cond_wait(&d->more, &d->lock);
+    take_work(d, t);
     bool stop = d->stop;
     pthread_mutex_unlock(&d->lock);
     return t->first || !stop;
@@ -141,20 +180,61 @@ static manta_status step_job(raft_disk *d, turn *t)
     return MANTA_OK;
 }
 
+/* False: it failed, and nothing more is written. */
+static bool work(raft_disk *d, turn *t)
+{
+    manta_status status = write_all(d, t->first);
+    if (!status && t->has_job) status = step_job(d, t);
+    free_writes(t->first);
+    if (!status) return true;
+    store_release(&d->failed, true);
+    d->wake(d->context);
+    return false;
+}
+
 static void *run(void *argument)
 {
     raft_disk *d = argument;
     turn t = {0};
-    manta_status status = MANTA_OK;
-    while (!status && wait_for_work(d, &t)) {
-        status = write_all(d, t.first);
-        if (!status && t.has_job) status = step_job(d, &t);
-        free_writes(t.first);
-    }
-    if (!status) return NULL;
-    store_release(&d->failed, true);
-    d->wake(d->context);
+    while (wait_for_work(d, &t) && work(d, &t)) continue;
     return NULL;
+}
+
+static void work_in_simulation(worker *w, pool_timer *timer)
+{
+    raft_disk *d = (raft_disk *)(void *)((char *)timer - offsetof(raft_disk, timer));
+    turn t = {.has_job = d->has_job};
+    (void)w;
+    d->is_armed = false;
+    take_work(d, &t);
+    if (load_relaxed(&d->failed)) free_writes(t.first);
+    else if (work(d, &t) && (d->has_job = t.has_job)) arm(d);
+}
+
+static void start_in_simulation(raft_disk *d)
+{
+    d->timer = (pool_timer){.fire = work_in_simulation};
+    d->is_simulated = d->is_started = true;
+    d->next_simulated = simulated.disks;
+    simulated.disks = d;
+}
+
+static void stop_in_simulation(raft_disk *d)
+{
+    raft_disk **at = &simulated.disks;
+    if (d->is_armed && pool_timer_cancel(&d->timer)) work_in_simulation(NULL, &d->timer);
+    if (d->is_armed) (void)pool_timer_cancel(&d->timer);
+    while (*at && *at != d) at = &(*at)->next_simulated;
+    if (*at) *at = d->next_simulated;
+}
+
+static void stop_thread(raft_disk *d)
+{
+    pthread_mutex_lock(&d->lock);
+    d->stop = true;
+    pthread_mutex_unlock(&d->lock);
+    pthread_cond_signal(&d->more);
+    pthread_join(d->thread, NULL);
 }
 
 manta_status raft_disk_start(raft_disk *d, void (*wake)(void *context), void *context, char *text)
@@ -165,6 +245,10 @@ manta_status raft_disk_start(raft_disk *d, void (*wake)(void *context), void *co
     d->job.fd = -1;
     pthread_mutex_init(&d->lock, NULL);
     pthread_cond_init(&d->more, NULL);
+    if (sim_is_on()) {
+        start_in_simulation(d);
+        return MANTA_OK;
+    }
     int error = os_thread_start(&d->thread, "raft-disk", run, d);
     d->is_started = !error;
     return error ? host_say(text, MANTA_ENOMEM, "the disk's thread: %s", strerror(error)) : MANTA_OK;
@@ -173,11 +257,8 @@ manta_status raft_disk_start(raft_disk *d, void (*wake)(void *context), void *co
 void raft_disk_stop(raft_disk *d)
 {
     if (d->is_started) {
-        pthread_mutex_lock(&d->lock);
-        d->stop = true;
-        pthread_mutex_unlock(&d->lock);
-        pthread_cond_signal(&d->more);
-        pthread_join(d->thread, NULL);
+        if (d->is_simulated) stop_in_simulation(d);
+        else stop_thread(d);
         free_writes(d->first);
         file_job_end(&d->job);
     }

@@ -1,6 +1,8 @@
 /*
  * The disk's thread: writes in their order, all that is queued as one transaction; and, between transactions, a piece of a snapshot's file.
  *
+ * In deterministic mode there is no thread: a timer of the pool does the work some time after it was asked for; what is not done by then is lost by a crash.
+ *
  * The owner pushes and asks; the thread calls `wake` after it has something to tell. After a failure it writes nothing more.
  */
 #ifndef MANTA_GCS_DISK_H
@@ -10,6 +12,7 @@
 
 #include "gcs/host/store.h"
 #include "scheduler/base/atomics.h"
+#include "scheduler/pool/pool.h"
 
 typedef struct raft_disk {
     raft_store store;
@@ -29,12 +32,22 @@ typedef struct raft_disk {
     _Atomic bool failed;      /* likewise; `text` is then complete */
     char text[RAFT_TEXT_LIMIT];
     _Atomic uint64_t group_commits, entries, bytes;
+
+    pool_timer timer; /* deterministic mode */
+    bool is_simulated, is_armed, has_job;
+    struct raft_disk *next_simulated;
 } raft_disk;
 
 /* The store is open. MANTA_ENOMEM when the thread cannot be started. */
 manta_status raft_disk_start(raft_disk *d, void (*wake)(void *context), void *context, char *text);
 /* Writes what is queued, drops an unfinished snapshot, ends the thread and closes the store. */
 void raft_disk_stop(raft_disk *d);
+
+/* ---- deterministic mode ---- */
+/* How long it takes from being asked for until it is done, for all disks of this system: a random time between the two. */
+void raft_disks_set_delay(uint64_t least_ns, uint64_t most_ns);
+/* The system is about to vanish as if its machine had lost power: what is queued is not written, and the stores are closed for the next one that opens them. */
+void raft_disks_crash(void);
 
 disk_write *disk_write_new(const raft_write *w); /* a copy; NULL: out of memory */
 void disk_write_free(disk_write *d);
