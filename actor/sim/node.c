@@ -1,0 +1,199 @@
+/*
+ * A node of a simulated world: start, end, and what its program may ask.
+ */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "actor/node/gcs.h"
+#include "actor/node/node.h"
+#include "actor/node/simulation.h"
+#include "actor/sim/world.h"
+#include "gcs/host/disk.h"
+#include "scheduler/os/os_file.h"
+#include "scheduler/pool/sim.h"
+
+enum { STOP_TIMEOUT_MS = 60000, JOIN_MS = 10000 };
+
+MANTA_ACTOR(MantaSimNode, bool is_started;)
+MANTA_METHOD_DECLARE(MantaSimNode, start, void)
+MANTA_METHOD_DECLARE(MantaSimNode, verify, void)
+
+static void address_of(uint32_t node, char out[64]) { snprintf(out, 64, "tcp://node-%u", node); }
+
+static uint32_t own(void) { return images_current(the_world->images) - 1; }
+
+/* ---- its program ---- */
+
+static void start_control_store(const world *w, uint32_t node)
+{
+    (void)w;
+    (void)node;
+}
+
+MANTA_METHOD_DEFINE(MantaSimNode, start, void)
+{
+    (void)self;
+    world *w = the_world;
+    if (w->test.voters) start_control_store(w, own());
+    w->test.start(own());
+}
+
+MANTA_METHOD_DEFINE(MantaSimNode, verify, void)
+{
+    (void)self;
+    the_world->test.verify(own());
+    the_world->nodes[own()].is_ready = true;
+}
+
+MANTA_CLASS_WITH(MantaSimNode, (.concurrency = 64), start, verify)
+
+/* ---- start and end ---- */
+
+/* The main program waits: the world goes on meanwhile. */
+static void wait_outside(void *context, bool (*done)(void *argument), void *argument, uint64_t deadline_ns)
+{
+    world *w = context;
+    uint32_t me = own();
+    w->nodes[me].outer++;
+    for (bool some = true;; some = world_step(w, deadline_ns)) {
+        world_enter(w, me);
+        if (done(argument) || w->result->failed || !some || pool_now_ns() >= deadline_ns) break;
+    }
+    w->nodes[me].outer--;
+}
+
+static void end_itself(void *context, const char *why)
+{
+    world *w = context;
+    world_note(w, "node", "%u ends itself: %s", own(), why);
+    (void)manta_sim_inject(MANTA_SIM_CRASH, own(), own(), 1000);
+}
+
+static void prepare(world *w, uint32_t node)
+{
+    static uint64_t clock_ns;
+    uint64_t seed = rng_mix(w->options->seed ^ rng_mix((uint64_t)node << 32 | w->nodes[node].incarnation)) | 1;
+    clock_ns = link_sim_now_ns(w->net);
+    os_simulate(&clock_ns, seed);
+    sim_set_wait(wait_outside, w);
+    sim_set_now_ns(clock_ns);
+    the_simulation = (node_simulation){w->net, end_itself, w};
+    char address[64];
+    address_of(node, address);
+    w->nodes[node].system = manta_init_with(&(manta_config){
+        .size = sizeof(manta_config), .seed = seed, .listen = address, .stop_timeout_ms = STOP_TIMEOUT_MS, .object_bytes = 64 << 20});
+}
+
+void node_boot(world *w, uint32_t node)
+{
+    sim_node *n = &w->nodes[node];
+    world_leave(w);
+    images_reset(w->images, node + 1);
+    images_switch(w->images, node + 1);
+    prepare(w, node);
+    if (!n->system) {
+        world_fail(w, "node %u does not start: %s", node, manta_last_error()->message);
+        return;
+    }
+    n->process = the_node.process;
+    n->hash = manta_trace_hash;
+    n->is_up = true;
+    n->paused_ns = 0;
+    raft_disks_set_delay(50 * OS_NS_PER_US, OS_NS_PER_MS);
+    faults_set_paths(w);
+    world_note(w, "world", "node %u starts, the %u. time", node, n->incarnation + 1);
+    MantaSimNode_ref main = MantaSimNode_spawn();
+    n->main = main.actor.id;
+    (void)MantaSimNode_start_send(main);
+    n->incarnation++;
+}
+
+/* What it did counts, also when it is gone. */
+static void keep_hash(world *w, uint32_t node) { w->hash = rng_mix(w->hash ^ manta_trace_hash()) + node; }
+
+void node_crash(world *w, uint32_t node, bool silent)
+{
+    world_note(w, "world", "node %u crashes%s", node, silent ? ", without a word" : "");
+    world_enter(w, node);
+    keep_hash(w, node);
+    link_sim_crash(the_node.links, silent);
+    raft_disks_crash();
+    w->nodes[node].is_up = false;
+    world_leave(w);
+}
+
+void node_shut_down(world *w, uint32_t node)
+{
+    sim_node *n = &w->nodes[node];
+    if (!n->is_up || n->is_stopping) return;
+    world_note(w, "world", "node %u shuts down", node);
+    n->is_stopping = true;
+    world_enter(w, node);
+    n->outer++;
+    manta_status status = manta_shutdown(n->system);
+    world_enter(w, node);
+    n->outer--;
+    keep_hash(w, node);
+    if (status && !w->result->failed) world_fail(w, "node %u does not shut down: %s", node, manta_status_text(status));
+    n->is_up = n->is_stopping = false;
+    world_leave(w);
+}
+
+void node_ask_check(world *w, uint32_t node)
+{
+    world_enter(w, node);
+    w->nodes[node].is_ready = !w->test.verify;
+    if (w->test.verify) (void)MantaSimNode_verify_send(MantaSimNode_ref_of((manta_actor){w->nodes[node].main}));
+}
+
+/* ---- what its program may ask ---- */
+
+uint32_t manta_sim_node(void) { return own(); }
+uint32_t manta_sim_nodes(void) { return the_world->test.nodes; }
+uint32_t manta_sim_incarnation(void) { return the_world->nodes[own()].incarnation - 1; }
+uint32_t manta_sim_steps(void) { return the_world->options->steps; }
+void *manta_sim_shared(void) { return the_world->shared; }
+uint64_t manta_sim_now_ns(void) { return world_now_ns(the_world); }
+void manta_sim_finish(void) { the_world->is_finished = true; }
+
+manta_status manta_sim_process(uint32_t node, uint64_t timeout_ms, manta_process *out)
+{
+    char address[64];
+    if (node >= the_world->test.nodes) return error_set(MANTA_EINVAL, "manta_sim_process: there are %u nodes", the_world->test.nodes);
+    address_of(node, address);
+    return process_at(address, timeout_ms, out);
+}
+
+void manta_sim_fail(const char *format, ...)
+{
+    char text[FAILURE_BYTES];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    world_fail(the_world, "%s", text);
+}
+
+void manta_sim_note(const char *format, ...)
+{
+    char text[FAILURE_BYTES], who[32];
+    va_list arguments;
+    if (!the_world->options->trace) return;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    snprintf(who, sizeof who, "node %u", own());
+    world_note(the_world, who, "%s", text);
+}
+
+manta_status manta_sim_inject(manta_sim_fault kind, uint32_t a, uint32_t b, uint64_t ms)
+{
+    world *w = the_world;
+    if (a >= w->test.nodes || b >= w->test.nodes || !(kind & MANTA_SIM_ALL) || kind & (kind - 1))
+        return error_set(MANTA_EINVAL, "manta_sim_inject: one kind of fault, and nodes below %u", w->test.nodes);
+    if (w->n_injected == INJECTED_LIMIT) return error_set(MANTA_ELIMIT, "manta_sim_inject: at most %d faults", INJECTED_LIMIT);
+    uint64_t now = world_now_ns(w);
+    w->injected[w->n_injected++] = (fault){.kind = kind, .a = a, .b = b, .at_ns = now, .end_ns = now + ms * OS_NS_PER_MS};
+    return MANTA_OK;
+}

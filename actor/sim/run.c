@@ -1,0 +1,90 @@
+/*
+ * One seed, from beginning to end.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "actor/sim/world.h"
+#include "scheduler/base/alloc.h"
+#include "scheduler/os/os_file.h"
+
+enum { NODES = 3, DURATION_MS = 10000, SETTLE_MS = 15000, CHECK_MS = 60000 };
+
+static void fill_in(world *w, const run_options *o)
+{
+    w->test = *o->test;
+    if (!w->test.nodes) w->test.nodes = NODES;
+    if (!w->test.duration_ms) w->test.duration_ms = DURATION_MS;
+    if (!w->test.settle_ms) w->test.settle_ms = SETTLE_MS;
+}
+
+static bool make(world *w, const run_options *o, run_result *out)
+{
+    w->options = o;
+    w->result = out;
+    fill_in(w, o);
+    rng_init(&w->random, o->seed);
+    plan_make(&w->plan, &w->test, o->seed, o->keep);
+    out->n_faults = w->plan.count;
+    w->net = link_sim_new(rng_mix(o->seed));
+    w->shared = base_calloc(1, w->test.shared_bytes + 1);
+    the_world = w; /* before the sets of variables are made */
+    return w->net && w->shared && images_new(w->test.nodes, &w->images);
+}
+
+static bool is_finished(world *w) { return w->is_finished; }
+
+static bool has_checked(world *w)
+{
+    for (uint32_t i = 0; i < w->test.nodes; i++)
+        if (w->nodes[i].is_up && !w->nodes[i].is_ready) return false;
+    return true;
+}
+
+static void enter_process(void *context, uint64_t process)
+{
+    world *w = context;
+    for (uint32_t i = 0; i < w->test.nodes; i++)
+        if (w->nodes[i].process == process) {
+            world_enter(w, i);
+            return;
+        }
+}
+
+static void check_all(world *w)
+{
+    for (uint32_t i = 0; i < w->test.nodes && !w->result->failed; i++) {
+        node_ask_check(w, i);
+        world_run_until(w, link_sim_now_ns(w->net) + CHECK_MS * (uint64_t)OS_NS_PER_MS, has_checked);
+        if (!w->result->failed && !w->nodes[i].is_ready) world_fail(w, "the check on node %u did not end in %d s", i, CHECK_MS / 1000);
+    }
+}
+
+static void run(world *w)
+{
+    link_sim_set_enter(w->net, enter_process, w);
+    for (uint32_t i = 0; i < w->test.nodes && !w->result->failed; i++) node_boot(w, i);
+    for (uint32_t i = 0; i < w->test.nodes; i++) w->nodes[i].is_ready = true;
+    world_run_until(w, OS_NS_PER_S + w->test.duration_ms * (uint64_t)OS_NS_PER_MS, is_finished);
+    if (!w->result->failed) faults_end_all(w);
+    world_run_until(w, link_sim_now_ns(w->net) + w->test.settle_ms * (uint64_t)OS_NS_PER_MS, NULL);
+    if (!w->result->failed) check_all(w);
+    for (uint32_t i = 0; i < w->test.nodes && !w->result->failed; i++) node_shut_down(w, i);
+    world_leave(w);
+}
+
+void world_run(const run_options *o, run_result *out)
+{
+    world *w = base_calloc(1, sizeof *w);
+    memset(out, 0, sizeof *out);
+    if (!w || !make(w, o, out)) {
+        out->failed = true;
+        snprintf(out->text, sizeof out->text, "no memory for a simulation");
+        return;
+    }
+    run(w);
+    if (!out->failed && w->test.judge) w->test.judge(w->shared);
+    out->hash = rng_mix(w->hash ^ link_sim_hash(w->net));
+    out->events = w->events;
+    out->virtual_ns = world_now_ns(w);
+}
