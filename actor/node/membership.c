@@ -12,6 +12,7 @@
 #include "actor/node/leases.h"
 #include "actor/node/node.h"
 #include "actor/node/raylet.h"
+#include "actor/node/simulation.h"
 
 enum { PULSE_MS = 1000, FENCE_MS = 10000, REACH_MS = 3000, LEAVE_MS = 1000, OTHERS = 1024, PROCESSES = 4096 };
 
@@ -64,6 +65,10 @@ static void fence(members *m, const char *why)
     if (m->is_fenced) return;
     m->is_fenced = true;
     runtime_report("this node leaves the cluster and ends its workers: %s", why);
+    if (the_simulation.net) {
+        the_simulation.end(the_simulation.context, why);
+        return;
+    }
     children_stop();
     (void)kill(getpid(), SIGTERM);
 }
@@ -275,7 +280,7 @@ static manta_status join(const membership_options *o)
         .epoch = 1,
         .address = manta_str_of(manta_listen_address(0)),
         .host = manta_str_of(host),
-        .pid = (uint64_t)getpid(),
+        .pid = os_process_id(),
         .cores = (uint64_t)o->cores * 10000};
     manta_writer_init_growing(&w);
     gcs_write_node_join(&w, NULL, &row);

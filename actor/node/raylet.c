@@ -18,6 +18,7 @@
 #include "actor/node/node_store.h"
 #include "actor/node/program.h"
 #include "actor/node/report.h"
+#include "actor/node/simulation.h"
 #include "scheduler/os/os_file.h"
 
 enum { JOBS_LIMIT = 256, STATUS_BYTES = 64 << 10 };
@@ -119,7 +120,7 @@ static void describe_self(node_entry *n)
 {
     char error[160];
     resources total;
-    *n = (node_entry){.raylet = manta_self(), .id = the_node.process, .pid = (uint32_t)getpid()};
+    *n = (node_entry){.raylet = manta_self(), .id = the_node.process, .pid = os_process_id()};
     (void)read_total(starting, &total, error, sizeof error); /* checked */
     resources_format(&total, n->total, sizeof n->total);
     snprintf(n->labels, sizeof n->labels, "%s", starting->labels ? starting->labels : "");
@@ -375,7 +376,7 @@ manta_status raylet_start(const raylet_options *o, manta_actor *out)
     MantaNodeInfo own;
     if (!me.actor.id) return manta_last_error()->status;
     manta_status status = manta_get(MantaRaylet_describe(me), &own);
-    if (!status) status = children_start(own.leases);
+    if (!status && !the_simulation.net) status = children_start(own.leases);
     if (!status) status = manta_register("manta.leases", own.leases);
     if (!status) status = manta_register("manta.raylet", me.actor);
     if (!status) status = join_cluster(o, me.actor);

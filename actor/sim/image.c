@@ -1,10 +1,8 @@
 #include "actor/sim/image.h"
 
-#include <errno.h>
 #include <link.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include "scheduler/base/alloc.h"
 #include "scheduler/base/check.h"
@@ -18,9 +16,9 @@ typedef struct part { /* the variables of a program or library */
 
 struct images { /* on the heap, for it must not be switched */
     part where;
-    int file; /* of all sets, one after the other; the last is what the variables were at first */
     uint32_t count, current;
-    unsigned char *tls; /* of all sets */
+    unsigned char *tls;    /* of all sets; set count + 1 is what the variables were at first */
+    unsigned char **aside; /* where each set lies while it is not in place */
 };
 
 /* ---- where they are ---- */
@@ -57,7 +55,7 @@ static int look_at(struct dl_phdr_info *info, size_t size, void *context)
         if (h->p_type == PT_GNU_RELRO) out->memory = (unsigned char *)(info->dlpi_addr + h->p_vaddr + h->p_memsz);
         if (h->p_type != PT_TLS) continue;
         out->tls = info->dlpi_tls_data;
-        out->tls_bytes = h->p_memsz;
+        out->tls_bytes = (h->p_memsz + 7) & ~(size_t)7; /* rounded: what lies behind it is padding */
     }
     for (int i = 0; i < info->dlpi_phnum; i++)
         if (info->dlpi_phdr[i].p_type == PT_LOAD && info->dlpi_phdr[i].p_flags & PF_W) take_segment(out, info, &info->dlpi_phdr[i]);
@@ -69,53 +67,48 @@ static int look_at(struct dl_phdr_info *info, size_t size, void *context)
 /* Without the C library: AddressSanitizer would find the gaps between variables in it. */
 static __attribute__((no_sanitize("address", "thread"))) void copy(unsigned char *to, const unsigned char *from, size_t bytes)
 {
-    for (size_t i = 0; i < bytes; i++) {
-        to[i] = from[i];
+    const uint64_t *source = (const uint64_t *)(const void *)from;
+    uint64_t *target = (uint64_t *)(void *)to;
+    for (size_t i = 0; i < bytes / sizeof *source; i++) {
+        target[i] = source[i];
         __asm__ volatile("" : : : "memory"); /* no memcpy of the compiler's */
     }
 }
 
-static off_t place_of(const images *all, uint32_t i) { return (off_t)(i * all->where.bytes); }
 static unsigned char *tls_of(const images *all, uint32_t i) { return all->tls + i * all->where.tls_bytes; }
 
-static unsigned char *map_set(const images *all, uint32_t i)
+static void move(unsigned char *from, unsigned char *to, size_t bytes, int flags)
 {
-    void *memory = mmap(NULL, all->where.bytes, PROT_READ | PROT_WRITE, MAP_SHARED, all->file, place_of(all, i));
-    check(memory != MAP_FAILED);
-    return memory;
+    check(mremap(from, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED | flags, to) == (void *)to);
 }
 
-static void put_in_place(const images *all, uint32_t i)
+static void take_first(images *all, uint32_t i)
 {
-    void *memory = mmap(all->where.memory, all->where.bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, all->file, place_of(all, i));
-    check(memory == (void *)all->where.memory);
-}
-
-static void keep(images *all, uint32_t i)
-{
-    unsigned char *to = map_set(all, i);
-    copy(to, all->where.memory, all->where.bytes);
-    munmap(to, all->where.bytes);
+    copy(all->aside[i], all->where.memory, all->where.bytes);
     copy(tls_of(all, i), all->where.tls, all->where.tls_bytes);
+}
+
+static bool make_room(images *all)
+{
+    uint32_t sets = all->count + 2;
+    all->tls = base_calloc(sets, all->where.tls_bytes + 1);
+    all->aside = base_calloc(sets, sizeof *all->aside);
+    if (!all->tls || !all->aside) return false;
+    for (uint32_t i = 0; i < sets; i++)
+        if (!(all->aside[i] = os_map(all->where.bytes, 0))) return false;
+    return true;
 }
 
 bool images_new(uint32_t count, images **out)
 {
     images *all = base_calloc(1, sizeof *all);
-    if (!all) return errno = ENOMEM, false;
+    if (!all) return false;
     all->count = count;
-    all->file = memfd_create("manta-sim", MFD_CLOEXEC);
     (void)dl_iterate_phdr(look_at, &all->where);
-    all->tls = base_calloc(count + 2, all->where.tls_bytes + 1);
-    if (all->file < 0 || !all->tls || ftruncate(all->file, place_of(all, count + 2))) {
-        if (all->file >= 0) close(all->file);
-        base_free(all->tls);
-        base_free(all);
-        return false;
-    }
-    keep(all, count + 1);
-    keep(all, 0);
-    put_in_place(all, 0);
+    if (!make_room(all)) return false;
+    take_first(all, count + 1);
+    take_first(all, 0); /* in one piece of memory, which what the loader made is not */
+    move(all->aside[0], all->where.memory, all->where.bytes, MREMAP_DONTUNMAP);
     *out = all;
     return true;
 }
@@ -123,19 +116,18 @@ bool images_new(uint32_t count, images **out)
 void images_reset(images *all, uint32_t i)
 {
     check(i != all->current && i <= all->count);
-    unsigned char *from = map_set(all, all->count + 1), *to = map_set(all, i);
-    memcpy(to, from, all->where.bytes);
-    munmap(from, all->where.bytes);
-    munmap(to, all->where.bytes);
+    memcpy(all->aside[i], all->aside[all->count + 1], all->where.bytes);
     copy(tls_of(all, i), tls_of(all, all->count + 1), all->where.tls_bytes);
 }
 
+/* Between the two moves there are no variables: nothing here may look at one. */
 void images_switch(images *all, uint32_t i)
 {
     check(i <= all->count);
     if (i == all->current) return;
     copy(tls_of(all, all->current), all->where.tls, all->where.tls_bytes);
-    put_in_place(all, i);
+    move(all->where.memory, all->aside[all->current], all->where.bytes, 0);
+    move(all->aside[i], all->where.memory, all->where.bytes, MREMAP_DONTUNMAP); /* its place stays taken */
     copy(all->where.tls, tls_of(all, i), all->where.tls_bytes);
     all->current = i;
 }

@@ -6,7 +6,9 @@
 #include <string.h>
 
 #include "actor/node/gcs.h"
+#include "actor/node/membership.h"
 #include "actor/node/node.h"
+#include "actor/node/raylet.h"
 #include "actor/node/simulation.h"
 #include "actor/sim/world.h"
 #include "gcs/host/disk.h"
@@ -23,19 +25,61 @@ static void address_of(uint32_t node, char out[64]) { snprintf(out, 64, "tcp://n
 
 static uint32_t own(void) { return images_current(the_world->images) - 1; }
 
+static void end_itself(void *context, const char *why)
+{
+    world *w = context;
+    world_note(w, "node", "%u ends itself: %s", own(), why);
+    (void)manta_sim_inject(MANTA_SIM_CRASH, own(), own(), 1000);
+}
+
 /* ---- its program ---- */
 
-static void start_control_store(const world *w, uint32_t node)
+/* ---- the control store ---- */
+
+static bool has_server(const char *state)
 {
-    (void)w;
-    (void)node;
+    char path[300];
+    int fd = -1;
+    snprintf(path, sizeof path, "%s/data.mdb", state);
+    bool has = os_file_open(path, OS_READ, &fd) == 0;
+    os_file_close(fd);
+    return has;
+}
+
+/* A node of the cluster that this one can join. */
+static void find_member(const world *w, uint32_t node, char address[64])
+{
+    manta_process p;
+    manta_actor gcs;
+    for (uint32_t i = 1;; i++) {
+        uint32_t other = (node + i) % w->test.nodes;
+        address_of(other, address);
+        if (other == node) (void)manta_sleep(20);
+        else if (process_at(address, JOIN_MS / 10, &p) == MANTA_OK && manta_lookup_in(p, "manta.raylet", &gcs) == MANTA_OK) return;
+    }
+}
+
+/* Like a daemon (tools/manta/start.c), but without worker processes. The first node founds the cluster, until it has something on its disk; the others join, and come back with what they have. */
+static manta_status start_daemon(const world *w, uint32_t node)
+{
+    char state[250], cache[250], head[64];
+    manta_actor raylet;
+    snprintf(state, sizeof state, "%s/state-%u", w->directory, node);
+    snprintf(cache, sizeof cache, "%s/cache-%u", w->directory, node);
+    bool joins = node != 0 && !has_server(state);
+    if (joins) find_member(w, node, head);
+    raylet_options r = {.head = joins ? head : NULL, .directory = cache, .state = state, .voters = w->test.voters, .cores = 1};
+    return raylet_start(&r, &raylet);
 }
 
 MANTA_METHOD_DEFINE(MantaSimNode, start, void)
 {
     (void)self;
     world *w = the_world;
-    if (w->test.voters) start_control_store(w, own());
+    if (w->test.voters && start_daemon(w, own())) {
+        end_itself(w, manta_last_error()->message);
+        return;
+    }
     w->test.start(own());
 }
 
@@ -63,11 +107,10 @@ static void wait_outside(void *context, bool (*done)(void *argument), void *argu
     w->nodes[me].outer--;
 }
 
-static void end_itself(void *context, const char *why)
+static void report(const char *line, void *context)
 {
-    world *w = context;
-    world_note(w, "node", "%u ends itself: %s", own(), why);
-    (void)manta_sim_inject(MANTA_SIM_CRASH, own(), own(), 1000);
+    (void)context;
+    manta_sim_note("%s", line);
 }
 
 static void prepare(world *w, uint32_t node)
@@ -81,8 +124,12 @@ static void prepare(world *w, uint32_t node)
     the_simulation = (node_simulation){w->net, end_itself, w};
     char address[64];
     address_of(node, address);
-    w->nodes[node].system = manta_init_with(&(manta_config){
-        .size = sizeof(manta_config), .seed = seed, .listen = address, .stop_timeout_ms = STOP_TIMEOUT_MS, .object_bytes = 64 << 20});
+    w->nodes[node].system = manta_init_with(&(manta_config){.size = sizeof(manta_config),
+        .seed = seed,
+        .listen = address,
+        .stop_timeout_ms = STOP_TIMEOUT_MS,
+        .on_report = report,
+        .object_bytes = 64 << 20});
 }
 
 void node_boot(world *w, uint32_t node)
@@ -131,6 +178,7 @@ void node_shut_down(world *w, uint32_t node)
     n->is_stopping = true;
     world_enter(w, node);
     n->outer++;
+    membership_leave();
     manta_status status = manta_shutdown(n->system);
     world_enter(w, node);
     n->outer--;

@@ -2,13 +2,14 @@
  * One seed, from beginning to end.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "actor/sim/world.h"
 #include "scheduler/base/alloc.h"
 #include "scheduler/os/os_file.h"
 
-enum { NODES = 3, DURATION_MS = 10000, SETTLE_MS = 15000, CHECK_MS = 60000 };
+enum { NODES = 3, DURATION_MS = 10000, SETTLE_MS = 8000, CHECK_MS = 60000 };
 
 static void fill_in(world *w, const run_options *o)
 {
@@ -16,6 +17,18 @@ static void fill_in(world *w, const run_options *o)
     if (!w->test.nodes) w->test.nodes = NODES;
     if (!w->test.duration_ms) w->test.duration_ms = DURATION_MS;
     if (!w->test.settle_ms) w->test.settle_ms = SETTLE_MS;
+}
+
+/* For the disks; the parent removes it. In memory where that can be had. */
+static bool make_directory(world *w)
+{
+    snprintf(w->result->directory, sizeof w->result->directory, "/dev/shm/manta-sim-XXXXXX");
+    if (!mkdtemp(w->result->directory)) {
+        snprintf(w->result->directory, sizeof w->result->directory, "/tmp/manta-sim-XXXXXX");
+        if (!mkdtemp(w->result->directory)) return w->result->directory[0] = 0, false;
+    }
+    snprintf(w->directory, sizeof w->directory, "%s", w->result->directory);
+    return true;
 }
 
 static bool make(world *w, const run_options *o, run_result *out)
@@ -29,6 +42,7 @@ static bool make(world *w, const run_options *o, run_result *out)
     w->net = link_sim_new(rng_mix(o->seed));
     w->shared = base_calloc(1, w->test.shared_bytes + 1);
     the_world = w; /* before the sets of variables are made */
+    if (!make_directory(w)) return false;
     return w->net && w->shared && images_new(w->test.nodes, &w->images);
 }
 

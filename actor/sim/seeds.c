@@ -1,3 +1,4 @@
+#include <ftw.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,10 +31,17 @@ bool seed_start(child *c, const run_options *o)
     _exit(0);
 }
 
+static int remove_one(const char *path, const struct stat *s, int type, struct FTW *at)
+{
+    (void)s, (void)type, (void)at;
+    return remove(path);
+}
+
 void seed_ended(child *c, int status)
 {
     run_result *r = c->result;
     c->pid = 0;
+    if (r->directory[0]) (void)nftw(r->directory, remove_one, 8, FTW_DEPTH | FTW_PHYS);
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return;
     r->failed = true;
     if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM) snprintf(r->text, sizeof r->text, "it ran for more than %d s", LONGEST_S);

@@ -48,7 +48,7 @@ typedef struct run_options { /* of one seed */
 
 typedef struct run_result {
     bool failed;
-    char text[FAILURE_BYTES];
+    char text[FAILURE_BYTES], directory[64];
     uint64_t hash, events, virtual_ns;
     uint32_t n_faults;   /* of the plan, before `keep` */
     uint32_t by_kind[9]; /* how many of each kind happened */
@@ -67,7 +67,7 @@ typedef struct world {
     uint64_t hash, events;
     bool is_finished, no_more_faults;
     void *shared;
-    char directory[200];
+    char directory[64];
     run_result *result;
 } world;
 extern world *the_world;

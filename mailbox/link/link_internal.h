@@ -117,6 +117,7 @@ struct links {
     char addresses[LINK_ADDRESSES][FRAME_ADDRESS_LIMIT + 1];
     int n_addresses;
     enum link_sabotage sabotage;
+    bool copies_bodies; /* large ones too */
     uint8_t lowest_version, highest_version;
     pthread_mutex_t lock; /* sessions (changed by the owner alone), new_dials */
     id_table sessions;

@@ -75,6 +75,8 @@ typedef struct sim_event {
 typedef struct sim_net {
     link_sim *sim;
     int end;
+    link_events events; /* the end's own */
+    void *context;
 } sim_net;
 
 static link_sim *sim_of(const links *l) { return ((sim_net *)l->net)->sim; }
@@ -429,7 +431,6 @@ static void happen(link_sim *s, const sim_event *e)
 {
     sim_end *end = &s->ends[e->end];
     links *l = end->links;
-    enter(s, e->end);
     l->now_ns = s->now_ns;
     note(s, (uint64_t)e->kind << 32 | (uint64_t)e->way << 16 | (uint64_t)e->end);
     switch (e->kind) {
@@ -458,6 +459,47 @@ void link_sim_run_until(link_sim *s, uint64_t ns)
 {
     while (link_sim_step(s, ns)) continue;
 }
+
+/* ---- callbacks of ends that take turns ---- */
+
+static const sim_net *enter_for(void *context)
+{
+    const sim_net *n = context;
+    enter(n->sim, n->end);
+    return n;
+}
+
+static void up(void *context, link_peer peer, const char *address, const char *dialled)
+{
+    const sim_net *n = enter_for(context);
+    n->events.on_up(n->context, peer, address, dialled);
+}
+
+static void message(void *context, link_peer peer, const link_message *m)
+{
+    const sim_net *n = enter_for(context);
+    n->events.on_message(n->context, peer, m);
+}
+
+static void down(void *context, link_peer peer, manta_status status, const char *reason)
+{
+    const sim_net *n = enter_for(context);
+    n->events.on_down(n->context, peer, status, reason);
+}
+
+static void no_connection(void *context, const char *dialled, uint64_t expect, manta_status status, const char *reason)
+{
+    const sim_net *n = enter_for(context);
+    n->events.on_no_connection(n->context, dialled, expect, status, reason);
+}
+
+static void room(void *context, link_peer peer)
+{
+    const sim_net *n = enter_for(context);
+    n->events.on_room(n->context, peer);
+}
+
+static const link_events entering = {up, message, down, no_connection, room};
 
 /* ---- coming and going ---- */
 
@@ -507,8 +549,11 @@ static manta_status settle(link_sim *s, links *l, const link_options *o)
     sim_net *net = status ? NULL : base_calloc(1, sizeof *net);
     if (!net) return status ? status : link_fail(MANTA_ENOMEM, "no memory");
     if (end < 0) end = s->n_ends++;
-    *net = (sim_net){s, end};
+    *net = (sim_net){s, end, l->events, l->context};
     l->net = net;
+    if (s->enter) l->events = entering;
+    if (s->enter) l->context = net;
+    l->copies_bodies = s->enter != NULL;
     l->now_ns = s->now_ns;
     l->parked = 1;
     s->ends[end] = (sim_end){o->self.process, l, s->now_ns, 0};

@@ -32,7 +32,8 @@ uint64_t link_sim_now_ns(const link_sim *s);
 /* Moves the clock to the next event, at most to until_ns, and lets it happen. False: there was none. */
 bool link_sim_step(link_sim *s, uint64_t until_ns);
 void link_sim_run_until(link_sim *s, uint64_t ns);
-/* `enter` is called before anything happens at an end, with that end's process; in link_stop also afterwards, with the stopping one. For systems that share an address space and take turns in it. */
+/* `enter` is called before each callback of an end, with that end's process, and in link_stop also afterwards, with the stopping one. For systems that share an address space and take turns in it. Before any
+ * end is open. */
 void link_sim_set_enter(link_sim *s, void (*enter)(void *context, uint64_t process), void *context);
 uint64_t link_sim_hash(const link_sim *s); /* of everything that happened so far */
 

@@ -161,7 +161,7 @@ manta_status link_send(links *l, uint64_t process, const void *head, size_t head
     manta_status status = MANTA_ENOTFOUND;
     bool has_work = false;
     out_frame apart = {.body = (void *)(uintptr_t)body, .body_bytes = body_bytes, .body_free = body_free, .body_hint = hint};
-    bool splits = body_free && body_bytes > LARGE_BYTES;
+    bool splits = body_free && body_bytes > LARGE_BYTES && !l->copies_bodies;
     if (head_bytes > l->message_limit || body_bytes > l->message_limit - head_bytes) status = MANTA_ETOOLONG;
     else if (load_relaxed(&l->closing)) status = MANTA_ESHUTDOWN;
     else {

@@ -197,6 +197,8 @@ uint64_t os_random_u64(void)
     return value;
 }
 
+uint32_t os_process_id(void) { return simulated.clock_ns ? 1 : (uint32_t)getpid(); }
+
 bool os_own_address(const char *host_and_port, char *out, size_t room)
 {
     char host[256];

@@ -63,6 +63,7 @@ long os_max_map_count(void);
 int os_thread_start(pthread_t *out_thread, const char *name, void *(*run)(void *), void *argument);
 void os_set_timer_slack_ns(unsigned long ns); /* of the calling thread */
 uint64_t os_random_u64(void);                 /* from the kernel, or of os_simulate */
+uint32_t os_process_id(void);                 /* of this process; under os_simulate always 1 */
 /* This machine's address as seen from "HOST:PORT": that of the route there. False: unknown host or no route. */
 bool os_own_address(const char *host_and_port, char *out, size_t room);
 

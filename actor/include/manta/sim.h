@@ -42,7 +42,7 @@ typedef struct manta_sim_test {
     uint32_t faults;      /* manta_sim_fault, added up; 0: none */
     uint32_t max_faults;  /* of one seed; 0: 6 */
     uint32_t duration_ms; /* virtual; in it faults begin; 0: 10000 */
-    uint32_t settle_ms;   /* virtual; from the last fault's end to the check; 0: 15000 */
+    uint32_t settle_ms;   /* virtual; from the last fault's end to `verify`; 0: 8000 */
     uint32_t steps;       /* how much work a seed does, see manta_sim_steps; 0: 100 */
     uint32_t voters;      /* servers of the control store: 1, 3, 5; 0: each node is alone and its control store in its memory */
     size_t shared_bytes;  /* of manta_sim_shared */
