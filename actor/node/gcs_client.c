@@ -282,11 +282,12 @@ static bool find_leader(uint64_t since_ns)
     uint64_t began = manta_now_ns();
     pthread_mutex_lock(&client.lock);
     bool found = client.looked_ns > since_ns, busy = client.is_looking;
-    manta_actor home = client.home;
+    manta_actor home = client.home, last = client.leader;
     client.is_looking = busy || !found;
     pthread_mutex_unlock(&client.lock);
     if (found || busy) return found;
     look_at(&l, home);
+    look_at(&l, last); /* one that was joining itself when it was asked knows more by now */
     look_at_servers(&l);
     manta_actor leader = first_that_leads(&l);
     pthread_mutex_lock(&client.lock);

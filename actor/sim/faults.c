@@ -48,7 +48,8 @@ static fault draw(rng *r, const manta_sim_test *t)
     f.at_ns = (FIRST_MS + rng_below(r, span)) * OS_NS_PER_MS + rng_below(r, OS_NS_PER_MS);
     f.end_ns = f.at_ns + (10 + rng_below(r, longest)) * OS_NS_PER_MS;
     f.is_silent = rng_below(r, 2);
-    if (f.a == f.b && f.kind != MANTA_SIM_PARTITION) f.b = (f.a + 1) % t->nodes;
+    bool may_be_one = f.kind == MANTA_SIM_PARTITION || f.kind == MANTA_SIM_CRASH;
+    if (f.a == f.b && !may_be_one) f.b = (f.a + 1) % t->nodes;
     return f;
 }
 
@@ -121,13 +122,32 @@ static void pause_node(world *w, uint32_t node, uint64_t ns)
 }
 
 /* False: not now. */
-static bool take_down(world *w, const fault *f)
+static bool take_down(world *w, uint32_t node, const fault *f)
 {
-    sim_node *n = &w->nodes[f->a];
+    sim_node *n = &w->nodes[node];
     if (!n->is_up || n->outer) return false;
-    if (f->kind == MANTA_SIM_CRASH) node_crash(w, f->a, f->is_silent);
-    else node_shut_down(w, f->a);
+    if (f->kind == MANTA_SIM_CRASH) node_crash(w, node, f->is_silent);
+    else node_shut_down(w, node);
     return true;
+}
+
+/* A crash of "a and a" is one of all nodes, as when the power fails. */
+static bool is_for_all(const fault *f) { return f->kind == MANTA_SIM_CRASH && f->a == f->b; }
+
+static void take_down_all(world *w, fault *f)
+{
+    bool some = false;
+    for (uint32_t i = 0; i < w->test.nodes; i++)
+        if (i == f->a || is_for_all(f)) some |= take_down(w, i, f);
+    if (some) return;
+    f->is_on = false;
+    f->is_over = true;
+}
+
+static void bring_back(world *w, const fault *f)
+{
+    for (uint32_t i = 0; i < w->test.nodes; i++)
+        if ((i == f->a || is_for_all(f)) && !w->nodes[i].is_up) node_boot(w, i);
 }
 
 static void begin(world *w, fault *f)
@@ -138,7 +158,7 @@ static void begin(world *w, fault *f)
     switch (f->kind) {
     case MANTA_SIM_CRASH:
     case MANTA_SIM_STOP:
-        if (!take_down(w, f)) f->is_on = false, f->is_over = true;
+        take_down_all(w, f);
         break;
     case MANTA_SIM_PAUSE: pause_node(w, f->a, f->end_ns - f->at_ns); break;
     case MANTA_SIM_SLOW_DISK: set_disk(w, f->a, true); break;
@@ -153,7 +173,7 @@ static void end(world *w, fault *f)
     world_note(w, "world", "%s %u %u ends", fault_name(f->kind), f->a, f->b);
     f->is_on = false;
     f->is_over = true;
-    if ((f->kind == MANTA_SIM_CRASH || f->kind == MANTA_SIM_STOP) && !w->nodes[f->a].is_up) node_boot(w, f->a);
+    if (f->kind == MANTA_SIM_CRASH || f->kind == MANTA_SIM_STOP) bring_back(w, f);
     if (f->kind == MANTA_SIM_SLOW_DISK) set_disk(w, f->a, false);
     faults_set_paths(w);
 }
@@ -162,7 +182,8 @@ static void end(world *w, fault *f)
 
 static uint64_t due_of(const world *w, const fault *f)
 {
-    if (f->is_over || (!f->is_on && w->no_more_faults)) return NEVER;
+    bool is_planned = f >= w->plan.faults && f < w->plan.faults + w->plan.count;
+    if (f->is_over || (!f->is_on && is_planned && w->no_more_faults)) return NEVER;
     return (f->is_on ? f->end_ns : f->at_ns) + OS_NS_PER_S;
 }
 

@@ -29,7 +29,7 @@ static void end_itself(void *context, const char *why)
 {
     world *w = context;
     world_note(w, "node", "%u ends itself: %s", own(), why);
-    (void)manta_sim_inject(MANTA_SIM_CRASH, own(), own(), 1000);
+    (void)manta_sim_inject(MANTA_SIM_CRASH, own(), (own() + 1) % w->test.nodes, 1000);
 }
 
 /* ---- its program ---- */

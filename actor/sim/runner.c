@@ -66,6 +66,7 @@ static void print_replay(const runner *r, const run_options *o)
 
 static void show(const runner *r, child *c, run_options o, run_result result)
 {
+    if (result.n_faults < PLAN_LIMIT) o.keep &= (1ull << result.n_faults) - 1;
     printf("seed %" PRIu64 " failed: %s\n", o.seed, result.text);
     uint32_t faults = result.n_faults, steps = o.steps;
     if (!r->no_shorten) result = shorten(c, &o, &result);

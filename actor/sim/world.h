@@ -66,6 +66,7 @@ typedef struct world {
     uint32_t n_injected;
     uint64_t hash, events;
     bool is_finished, no_more_faults;
+    uint32_t checking, checked_incarnation; /* the node that verifies, see run.c */
     void *shared;
     char directory[64];
     run_result *result;

@@ -28,7 +28,7 @@ typedef enum manta_sim_fault {
     MANTA_SIM_PARTITION = 1 << 3, /* two nodes do not reach each other, or a node reaches none */
     MANTA_SIM_ONE_WAY = 1 << 4,   /* a node reaches another, but not the other way round */
     MANTA_SIM_CRASH =
-        1 << 5, /* a node is gone at once, with all that it had not made durable; later it starts again with what is on its disk */
+        1 << 5, /* a node is gone at once, with all that it had not made durable; later it starts again with what is on its disk; sometimes all nodes at once */
     MANTA_SIM_STOP = 1 << 6,      /* a node shuts down in order, and starts again later */
     MANTA_SIM_PAUSE = 1 << 7,     /* a node does nothing, as under SIGSTOP */
     MANTA_SIM_SLOW_DISK = 1 << 8, /* writes take up to 100 ms to become durable */
@@ -75,7 +75,7 @@ MANTA_EXPORT void manta_sim_fail(const char *format, ...) MANTA_PRINTF(1, 2);
 MANTA_EXPORT void manta_sim_note(const char *format, ...) MANTA_PRINTF(1, 2);
 /* The work is done: no more faults begin. Otherwise they end after duration_ms. */
 MANTA_EXPORT void manta_sim_finish(void);
-/* A fault now, for tests that choose them: of node a, or between a and b; it ends after ms of virtual time. PARTITION with b == a: from all others. Takes effect when the handler waits or returns. MANTA_EINVAL. */
+/* A fault now, for tests that choose them: of node a, or between a and b; it ends after ms of virtual time. PARTITION with b == a: of a from all others; CRASH with b == a: of all nodes. Takes effect when the handler waits or returns. MANTA_EINVAL. */
 MANTA_EXPORT manta_status manta_sim_inject(manta_sim_fault fault, uint32_t a, uint32_t b, uint64_t ms);
 
 #define MANTA_SIM_EXPECT(condition) \

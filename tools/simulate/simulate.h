@@ -1,0 +1,48 @@
+/*
+ * The simulation of whole nodes: what they do, and what is watched meanwhile.
+ *
+ * Every node runs four programs at a time: one sends numbered messages and calls to receivers on other nodes and monitors them (messages.c), one reads and writes keys of the control store (registers.c), one takes locks
+ * (locks.c), one makes objects that others read (objects.c). All write what they see into `watched`, which no crash takes away.
+ */
+#ifndef MANTA_SIMULATE_H
+#define MANTA_SIMULATE_H
+
+#include <manta/sim.h>
+
+#include "test/support/linear.h"
+
+enum { SESSIONS = 4096, OPERATIONS = 8192, GRANTS = 8192, KEYS = 2, PROGRAMS = 4 };
+
+typedef struct session { /* of a sender with one handle of a receiver */
+    uint64_t receiver;    /* process */
+    uint32_t from, incarnation; /* the sender's */
+    uint64_t sent, received, acknowledged;
+    uint32_t downs;
+    bool has_failed; /* the sender was told that something may be lost */
+    bool is_monitored;
+} session;
+
+typedef struct watched {
+    session sessions[SESSIONS];
+    uint32_t n_sessions;
+    linear_op operations[OPERATIONS];
+    uint32_t n_operations;
+    uint64_t next_value;
+    uint64_t granted_ns[GRANTS]; /* by token: when its acquire returned; 0: not granted yet */
+    uint64_t highest_token;
+    uint64_t processes[MANTA_SIM_NODES]; /* that run now */
+    uint32_t finished[MANTA_SIM_NODES];  /* programs of the incarnation that runs now */
+    uint64_t calls, failed_calls, objects, registers_done, locks_done, downs; /* so that it shows that something was tried */
+} watched;
+
+static inline watched *watch(void) { return manta_sim_shared(); }
+
+void messages_start(uint32_t node);
+void messages_judge(watched *w);
+void registers_start(uint32_t node);
+void registers_judge(watched *w);
+void locks_start(uint32_t node);
+void objects_start_on(uint32_t node);
+void program_finished(void); /* one of this node's */
+
+#endif
