@@ -9,6 +9,7 @@
 
 #include "actor/node/crash.h"
 #include "actor/node/groups.h"
+#include "actor/node/lineage.h"
 #include "actor/node/owner.h"
 #include "actor/node/simulation.h"
 #include "actor/transfer/transfer.h"
@@ -159,6 +160,7 @@ void on_peer_down(void *context, link_peer who, manta_status status, const char 
         serve_cancel_all(w, p);
         borrowed_return_all(w, p);
         peer_wake_senders(w, p);
+        lineage_peer_down(who.process);
         transfer_peer_down(w, p);
     }
 }
@@ -315,6 +317,7 @@ manta_status node_start(const manta_config *c)
     bool shared = the_objects == &object_store_table && strcmp(c->store, "private") != 0;
     name_store(shared ? c->store : "");
     the_node.is_on = true;
+    lineage_start(c->lineage_bytes);
     manta_status status = (the_node.service = service_start()) ? transfer_start(c) : manta_last_error()->status;
     if (!status) status = open_links(c);
     if (!status) status = join(c);
@@ -327,6 +330,7 @@ void node_stop(void)
     job_stop();
     if (the_node.links) link_stop(the_node.links, LINGER_MS);
     mourn_stop(worker_self());
+    lineage_stop(worker_self());
     transfer_stop();
     size_t cursor = 0;
     worker *w = worker_self();

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "actor/node/lineage.h"
 #include "actor/object/object_ops.h"
 #include "actor/transfer/transfer.h"
 
@@ -352,6 +353,12 @@ manta_status manta_read_object_stats(manta_object_stats *out)
         .held = load_relaxed(&exports_held),
         .bytes_in = load_relaxed(&pulled_bytes),
         .bytes_out = load_relaxed(&served_bytes)};
+    lineage_counts c;
+    lineage_count(&c);
+    out->records = c.records;
+    out->record_bytes = c.bytes;
+    out->rebuilt = c.rebuilt;
+    out->rebuild_wait_ns = c.longest_wait_ns;
     the_objects->usage(&objects, &out->bytes);
     out->objects = objects;
     return MANTA_OK;
@@ -455,7 +462,7 @@ static object_refs refs_of(const manta_method *method, const void *value)
     return (object_refs){g.items, g.count};
 }
 
-static void store_value(worker *w, manta_ref ref, const manta_method *method, const void *value)
+void object_store_value(worker *w, manta_ref ref, const manta_method *method, const void *value)
 {
     manta_writer writer;
     manta_writer_init_growing(&writer);
@@ -475,7 +482,7 @@ static void answered(worker *w, wait_node *node)
     answer *a = (answer *)(void *)node;
     future *f = a->future;
     if (f->kind == VALUE_ERROR) the_objects->complete(w, a->ref, NULL, 0, (object_refs){NULL, 0}, error_copy(f->error));
-    else store_value(w, a->ref, f->method, f->kind == VALUE_BLOCK ? f->large.memory->bytes : f->bytes);
+    else object_store_value(w, a->ref, f->method, f->kind == VALUE_BLOCK ? f->large.memory->bytes : f->bytes);
     (void)the_objects->count(w, a->ref, -1, false);
     value_discard(f);
     future_free(w, f);
@@ -495,6 +502,7 @@ manta_status manta_future_to_ref(manta_future handle, manta_ref *out_ref)
         return error_set(status, "manta_future_to_ref: no memory");
     }
     (void)the_objects->count(w, a->ref, 1, false); /* the answer's own */
+    attempt_becomes(f, a->ref);
     a->node.wake = answered;
     a->future = f;
     future_scope_remove(activation_of(w), f);

@@ -55,6 +55,9 @@ typedef struct object_ops {
     manta_status (*alias)(manta_ref ref, manta_ref other);
 } object_ops;
 
+/* Completes a promise with a method's result as MessagePack. */
+void object_store_value(worker *w, manta_ref ref, const manta_method *method, const void *value);
+
 extern const object_ops object_local_table, object_store_table;
 extern const object_ops *the_objects; /* the one in use */
 

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "actor/node/lineage.h"
 #include "actor/node/owner.h"
 #include "actor/runtime/internal.h"
 
@@ -23,7 +24,8 @@ typedef struct attempt {
     uint64_t to; /* 0: a task */
     const manta_method *method;
     manta_priority priority;
-    uint32_t retries_left;
+    uint32_t retries, retries_left;
+    bool is_again;    /* for lost outputs */
     bool for_deaths;  /* only when a worker or node died: nobody has asked for retries */
     uint64_t process; /* of a task */
     demand *demand;   /* of a task of a job */
@@ -143,10 +145,21 @@ static bool may_retry(const attempt *t, const future *f)
     return (!t->to && f->error->status == MANTA_EUNKNOWN) || manta_status_is_retryable(f->error->status);
 }
 
+/* What it takes to make its outputs again. result NULL: its answer becomes the object `answer`. */
+static void note(worker *w, const attempt *t, const void *result, manta_ref answer)
+{
+    lineage_made made = {t->method, t->arguments, result, answer, t->demand, t->retries, t->priority};
+    if (t->demand && !t->is_again && !t->method->is_generator) lineage_add(w, &made);
+}
+
+static bool has_objects(const attempt *t, const future *f) { return t->method->result.refs && f->kind != VALUE_ERROR && !t->done; }
+
 /* Under the lock: the inner future is ready. */
 static void take_answer(worker *w, attempt *t, future *f)
 {
     t->inner = NULL;
+    if (unlikely(has_objects(t, f)))
+        note(w, t, f->kind == VALUE_BLOCK ? (const void *)f->large.memory->bytes : f->bytes, (manta_ref){{0, 0}});
     if (t->done) value_discard(f);
     else if (may_retry(t, f)) {
         value_discard(f);
@@ -249,6 +262,7 @@ static attempt *attempt_new(worker *w, const manta_options *o, const manta_metho
     t->priority = o->priority;
     t->for_deaths = !o->max_retries;
     t->retries_left = o->max_retries == MANTA_RETRIES_NONE ? 0 : o->max_retries ? o->max_retries : RETRIES_OF_DEATHS;
+    t->retries = t->retries_left;
     t->process = o->process.id;
     t->delay_ms = o->retry_delay_ms ? o->retry_delay_ms : RETRY_FIRST_MS;
     t->timeout_ms = o->timeout_ms;
@@ -261,8 +275,8 @@ static attempt *attempt_new(worker *w, const manta_options *o, const manta_metho
     return t;
 }
 
-future *attempt_start(
-    worker *w, const manta_options *o, uint64_t to, const manta_method *method, const void *arguments, size_t extra_bytes, demand *d)
+static future *start(worker *w, const manta_options *o, uint64_t to, const manta_method *method, const void *arguments, size_t extra_bytes,
+    demand *d, bool is_again)
 {
     if (check_options(o, method)) return NULL;
     attempt *t = attempt_new(w, o, method, arguments, extra_bytes);
@@ -272,6 +286,7 @@ future *attempt_start(
     }
     t->to = to;
     t->demand = d;
+    t->is_again = is_again;
     if (t->for_deaths && !d) t->retries_left = 0;
     future *u = t->user;
     store_relaxed(&u->target, (uintptr_t)t);
@@ -288,6 +303,17 @@ future *attempt_start(
     return u;
 }
 
+future *attempt_start(
+    worker *w, const manta_options *o, uint64_t to, const manta_method *method, const void *arguments, size_t extra_bytes, demand *d)
+{
+    return start(w, o, to, method, arguments, extra_bytes, d, false);
+}
+
+future *attempt_again(worker *w, const manta_options *o, const manta_method *method, const void *arguments, size_t extra_bytes, demand *d)
+{
+    return start(w, o, 0, method, arguments, extra_bytes, d, true);
+}
+
 /* The attempt of a user's future that is not complete, with a reference; NULL: there is none. */
 static attempt *find(future *u)
 {
@@ -296,6 +322,15 @@ static attempt *find(future *u)
     if (t) add_seq(&t->references, 1);
     pthread_mutex_unlock(&way_lock);
     return t;
+}
+
+void attempt_becomes(future *u, manta_ref ref)
+{
+    attempt *t = u->packed == FUTURE_ATTEMPT ? find(u) : NULL;
+    if (!t) return;
+    note(worker_self(), t, NULL, ref);
+    pthread_mutex_lock(&t->lock);
+    unlock_and_drop(t);
 }
 
 bool attempt_cancel(future *u, bool force)

@@ -32,6 +32,7 @@ static const setting settings[] = {
     SETTING(object_sites, 0, 1, 0),
     SETTING(insecure, 0, 1, 0),
     SETTING(pull_bytes, 0, 1ull << 46, 0),
+    SETTING(lineage_bytes, 0, 1ull << 46, 0),
 };
 typedef struct text_setting {
     const char *name, *variable;

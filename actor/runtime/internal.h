@@ -102,9 +102,12 @@ void streams_stop(void);
 void scope_release_streams(activation *act, struct held_stream *outer); /* those newer than `outer` */
 
 future *attempt_start(worker *w, const manta_options *o, uint64_t to_or_0_for_task, const manta_method *m, const void *arguments,
-    size_t extra_bytes, struct demand *d);  /* NULL: last_error says why */
-void attempts_stop(void);                   /* after the pool has stopped */
-bool attempt_cancel(future *u, bool force); /* attempt.c: u stands for a retried or timed call; false: it does not */
+    size_t extra_bytes, struct demand *d); /* NULL: last_error says why */
+future *attempt_again(worker *w, const manta_options *o, const manta_method *m, const void *arguments, size_t extra_bytes,
+    struct demand *d);                          /* a task whose lost outputs are wanted: nothing is noted of it */
+void attempt_becomes(future *u, manta_ref ref); /* u's answer will be that object */
+void attempts_stop(void);                       /* after the pool has stopped */
+bool attempt_cancel(future *u, bool force);     /* attempt.c: u stands for a retried or timed call; false: it does not */
 
 /* ---- system.c ---- */
 const char *runtime_start_failure(void); /* why the last manta_init failed */

@@ -162,12 +162,12 @@ static inline bool place(const manta_options *o, const manta_method *task, deman
     return (*out = demand_of(o, task->name, false)) != NULL;
 }
 
-/* Whether its arguments are to be kept: it may run again, or has a time-out. A task of a job does run again when its process dies. */
-static inline bool is_attempt(const manta_options *o, const demand *d)
+/* Whether its arguments are to be kept: it may run again, has a time-out, or makes objects. A task of a job does run again when its process dies. */
+static inline bool is_attempt(const manta_options *o, const demand *d, const manta_method *task)
 {
     if (!o) return d != NULL;
     bool may_again = o->max_retries ? o->max_retries != MANTA_RETRIES_NONE : d != NULL;
-    return may_again || o->timeout_ms || o->size > sizeof *o;
+    return may_again || o->timeout_ms || o->size > sizeof *o || (d != NULL && task->result.refs);
 }
 
 manta_future manta_submit(const manta_options *o, const manta_method *task, const void *arguments, size_t extra_bytes)
@@ -183,7 +183,7 @@ manta_future manta_submit(const manta_options *o, const manta_method *task, cons
     demand *d;
     if (unlikely(!place(o, task, &d))) return (manta_future){0};
     static const manta_options usual = {.size = sizeof usual};
-    if (unlikely(is_attempt(o, d))) {
+    if (unlikely(is_attempt(o, d, task))) {
         if (!(f = attempt_start(w, o ? o : &usual, 0, task, arguments, extra_bytes, d))) return (manta_future){0};
     } else if (unlikely(!(f = submit_plain(w, task, arguments, extra_bytes, o, d)))) {
         error_set(MANTA_ENOMEM, "%s_submit: no memory or no slot for another task", task->name);

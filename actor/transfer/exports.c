@@ -104,7 +104,8 @@ static manta_status add_holder(peer *p, uint64_t number, manta_ref ref)
 static manta_status count_named(worker *w, manta_ref id, manta_ref *out)
 {
     *out = the_objects->knows(id) ? id : import_find_root(id);
-    return out->id[0] ? the_objects->count(w, *out, 1, false) : MANTA_ESTALE;
+    if (out->id[0] && the_objects->count(w, *out, 1, false) == MANTA_OK) return MANTA_OK;
+    return import_revive(w, id, out);
 }
 
 const char *export_hold(worker *w, peer *p, const wire_head *h, const void *data, size_t bytes)

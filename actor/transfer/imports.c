@@ -6,6 +6,7 @@
  *
  * Lock: imports.lock; inside it the_objects and peer_send may be called, never the other way round.
  */
+#include "actor/node/lineage.h"
 #include "actor/transfer/internal.h"
 
 enum { IMPORTS_LIMIT = 1 << 20 };
@@ -16,6 +17,9 @@ static struct {
     uint64_t last_number;
 } imports = {.lock = PTHREAD_MUTEX_INITIALIZER};
 _Atomic uint32_t imports_count;
+
+void imports_enter(void) { pthread_mutex_lock(&imports.lock); }
+void imports_leave(void) { pthread_mutex_unlock(&imports.lock); }
 
 /* ---- the tables: under the lock ---- */
 
@@ -53,7 +57,7 @@ static bool list(import *i)
 
 static bool wait_for_hold(import *i, peer *from, flight **f)
 {
-    if (i->is_held) return true;
+    if (i->is_held || !from) return true;
     flight_link *l = base_alloc(sizeof *l);
     if (!*f) *f = l ? flight_new(from, 0, 0) : NULL;
     if (!*f) {
@@ -66,10 +70,10 @@ static bool wait_for_hold(import *i, peer *from, flight **f)
     return true;
 }
 
-static bool ask_to_hold(import *i, manta_ref id, bool answer)
+bool import_ask(import *i, manta_ref id, bool answer)
 {
     wire_head h = {.kind = WIRE_HOLD, .call = i->number, .status = answer};
-    peer *p = peer_get(i->name.process, true);
+    peer *p = peer_get(i->name.process, !i->is_record);
     if (p) i->downs = load_seq(&p->downs);
     return p && peer_send(p, &h, &id, sizeof id, false) == MANTA_OK;
 }
@@ -87,6 +91,25 @@ static void unmake(worker *w, import *i)
     base_free(i);
 }
 
+/* The owner keeps what it knows of how the object was made while somebody borrows it. */
+static void tell_owner(const import *i, bool begins)
+{
+    uint64_t owner = i->name.owner;
+    peer *p = owner && owner != the_node.process ? peer_get(owner, begins && !i->is_record) : NULL;
+    wire_head h = {.kind = WIRE_BORROWED, .status = begins};
+    if (p) (void)peer_send(p, &h, &i->name.root, sizeof i->name.root, false);
+}
+
+/* Its process is asked to hold it; one that cannot be asked is lost, or, when there is lineage, may be made again. */
+static manta_status ask_first(import *i, manta_ref at)
+{
+    bool known = i->name.process != the_node.process && import_ask(i, at, i->via != 0 || i->is_record);
+    if (known || (i->via && import_ask_via(i))) return MANTA_OK;
+    if (!lineage_is_on()) return i->via ? MANTA_OK : MANTA_EUNKNOWN;
+    import_drift(i);
+    return MANTA_OK;
+}
+
 static manta_status make(worker *w, const object_name *name, peer *from, flight **f, import **out)
 {
     import *i = base_calloc(1, sizeof *i);
@@ -97,12 +120,13 @@ static manta_status make(worker *w, const object_name *name, peer *from, flight 
     }
     i->number = ++imports.last_number;
     i->name = *name;
-    i->via = from->process != name->process ? from->process : 0;
-    i->is_held = !i->via;
+    i->via = from && from->process != name->process ? from->process : 0;
+    i->is_record = !from;
+    i->is_held = from && !i->via;
     i->why = NEEDS;
     if (!list(i)) status = MANTA_ELIMIT;
     else if (!wait_for_hold(i, from, f)) status = MANTA_ENOMEM;
-    else if (!ask_to_hold(i, name->at, i->via != 0) && !i->via) status = MANTA_EUNKNOWN;
+    else if (!(status = ask_first(i, name->at))) tell_owner(i, true);
     if (status) unmake(w, i);
     else *out = i;
     return status;
@@ -117,7 +141,7 @@ static manta_status take_locked(worker *w, const object_name *name, peer *from, 
         (void)the_objects->count(w, i->local, -1, false);
         return MANTA_ENOMEM;
     }
-    if (name->process == the_node.process) return MANTA_ESTALE;
+    if (name->process == the_node.process && !lineage_is_known(name->root)) return MANTA_ESTALE;
     manta_status status = make(w, name, from, f, &i);
     if (status) return status;
     *out = i->local;
@@ -137,6 +161,14 @@ manta_status import_take(worker *w, const object_name *name, peer *from, flight 
     return status ? error_set(
                         status, "a ref to an object of process %016llx: %s", (unsigned long long)name->process, manta_status_text(status))
                   : MANTA_OK;
+}
+
+/* For somebody who asks for an object that this process has not any more, but can have made again. */
+manta_status import_revive(worker *w, manta_ref root, manta_ref *out)
+{
+    object_name name = {.process = the_node.process, .at = root, .root = root, .size = SIZE_UNKNOWN, .owner = the_node.process};
+    if (!lineage_is_known(root)) return MANTA_ESTALE;
+    return import_take(w, &name, NULL, NULL, out);
 }
 
 /* ---- questions ---- */
@@ -205,7 +237,7 @@ return i;
 
 /* ---- how a record goes on: the transfer thread ---- */
 
-static void land_all(flight_link *l)
+void flights_land(flight_link *l)
 {
     while (l) {
         flight_link *next = l->next;
@@ -215,7 +247,7 @@ static void land_all(flight_link *l)
     }
 }
 
-static flight_link *take_flights(import *i)
+flight_link *import_flights(import *i)
 {
     flight_link *l = i->flights;
     i->flights = NULL;
@@ -223,13 +255,13 @@ static flight_link *take_flights(import *i)
 }
 
 /* The named process may have let go of it while the name travelled, having a complete copy from us, or died: who told us still has it. */
-static bool ask_via(import *i)
+bool import_ask_via(import *i)
 {
     if (!i->via) return false;
     i->name.process = i->via;
     i->name.at = i->name.root;
     i->via = 0;
-    return ask_to_hold(i, i->name.root, true);
+    return import_ask(i, i->name.root, true);
 }
 
 bool import_held(worker *w, import *i, manta_status status)
@@ -237,13 +269,13 @@ bool import_held(worker *w, import *i, manta_status status)
     (void)w;
     flight_link *landed = NULL;
     pthread_mutex_lock(&imports.lock);
-    bool asked = status && !i->is_held && ask_via(i), ok = !status || asked;
+    bool asked = status && !i->is_held && import_ask_via(i), ok = !status || asked;
     if (!status) {
         i->is_held = true;
-        landed = take_flights(i);
+        landed = import_flights(i);
     }
     pthread_mutex_unlock(&imports.lock);
-    land_all(landed);
+    flights_land(landed);
     return ok;
 }
 
@@ -267,9 +299,9 @@ static void forget(worker *w, import *i)
 {
     pthread_mutex_lock(&imports.lock);
     unlist(i);
-    flight_link *landed = take_flights(i);
+    flight_link *landed = import_flights(i);
     pthread_mutex_unlock(&imports.lock);
-    land_all(landed);
+    flights_land(landed);
     pull_drop(w, i);
 }
 
@@ -277,6 +309,7 @@ void import_end(worker *w, import *i, manta_error *error)
 {
     forget(w, i);
     tell(i, WIRE_RELEASE);
+    tell_owner(i, false);
     (void)the_objects->complete(w, i->local, NULL, 0, (object_refs){NULL, 0}, error);
     (void)the_objects->count(w, i->local, -1, false);
     base_free(i);
@@ -316,7 +349,7 @@ void imports_peer_down(worker *w, peer *p)
         gather(w, is_of, p, &s);
         for (uint32_t k = 0; k < s.count; k++) {
             import *i = import_get(s.numbers[k]);
-            if (!i || (!i->is_held && import_held(w, i, MANTA_EUNKNOWN))) continue;
+            if (!i || (!i->is_held && import_held(w, i, MANTA_EUNKNOWN)) || import_recover(w, i)) continue;
             import_end(w, i,
                 error_new(MANTA_EOBJECTLOST, NULL, "object %016llx-%llu is lost with process %016llx: %s",
                     (unsigned long long)i->name.root.id[0], (unsigned long long)i->name.root.id[1], (unsigned long long)p->process,
@@ -343,6 +376,7 @@ static void end_unused(worker *w, uint64_t number)
     if (!unused) return;
     pull_drop(w, i);
     tell(i, here ? WIRE_GONE : WIRE_RELEASE);
+    tell_owner(i, false);
     if (!here) (void)the_objects->count(w, i->local, -1, false);
     base_free(i);
 }
@@ -369,7 +403,7 @@ void imports_stop(worker *w)
 {
     size_t cursor = 0;
     for (import *i; (i = id_table_next(&imports.by_number, &cursor, NULL));) {
-        land_all(take_flights(i));
+        flights_land(import_flights(i));
         pull_drop(w, i);
         if (i->state != IMPORT_HERE) (void)the_objects->count(w, i->local, -1, false);
         base_free(i);

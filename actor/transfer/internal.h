@@ -4,6 +4,7 @@
  *   refs.c     names on the wire, arrivals                 imports.c  replicas here (any thread, under its lock)
  *   exports.c  holds for other processes, who has copies   thread.c   the two threads and their queue
  *   serve.c    answers and chunks for others               pull.c     replicas get their bytes           (both: transfer thread only)
+ *   rebuild.c  replicas whose sources are gone
  */
 #ifndef MANTA_TRANSFER_INTERNAL_H
 #define MANTA_TRANSFER_INTERNAL_H
@@ -23,7 +24,7 @@ static inline uint64_t ref_key(manta_ref r) /* for an id_table; two refs do not 
 
 /* ---- thread.c ---- */
 
-typedef enum job_kind { JOB_MESSAGE, JOB_NEED, JOB_LOCATE_READY, JOB_FEED_DONE, JOB_BLOCKED_DONE, JOB_SHARED_READY } job_kind;
+typedef enum job_kind { JOB_MESSAGE, JOB_NEED, JOB_LOCATE_READY, JOB_FEED_DONE, JOB_BLOCKED_DONE, JOB_SHARED_READY, JOB_REBUILT } job_kind;
 typedef struct job {
     struct job *next;
     job_kind kind;
@@ -79,10 +80,11 @@ typedef struct import {
     uint64_t via; /* who told us, when that is another; asked when the named process does not know the object (any more) */
     _Atomic import_state state;
     _Atomic need why;
-    bool is_held;
-    uint32_t downs; /* of the named process when it was asked to hold the object */
+    bool is_held, is_record, asked_owner, rebuilds; /* is_record: named by a record of lineage */
+    uint32_t downs;                                 /* of the named process when it was asked to hold the object */
     flight_link *flights;
-    struct pull *pull; /* the transfer thread's */
+    struct pull *pull;  /* the transfer thread's */
+    uint64_t lost_with; /* the process that had it last */
 } import;
 
 /* A replica (or the object itself, when it is one of this table) for a name; one count for the caller. On failure error_set has the reason. `flight`: made when the hold is not sure yet. */
@@ -92,9 +94,17 @@ manta_ref import_find_root(manta_ref root);                                   /*
 /* The rest is the transfer thread's. A record is valid until import_end or import_sweep. */
 import *import_get(uint64_t number);
 import *import_of_root(manta_ref root);
-bool import_held(worker *w, import *i, manta_status status); /* the answer to its hold; false: nobody knows the object any more */
-void import_complete(worker *w, import *i, flight *release); /* its bytes are here */
-void import_end(worker *w, import *i, manta_error *error);   /* comes to nothing: completes the replica with the error */
+void imports_enter(void); /* the lock */
+void imports_leave(void);
+/* Under the lock. False: the named process, or who told us, cannot be asked. */
+bool import_ask(import *i, manta_ref id, bool answer);
+bool import_ask_via(import *i);
+flight_link *import_flights(import *i);
+void flights_land(flight_link *l);                                     /* not under it */
+manta_status import_revive(worker *w, manta_ref root, manta_ref *out); /* one count; MANTA_ESTALE: nobody knows how it was made */
+bool import_held(worker *w, import *i, manta_status status);           /* the answer to its hold; false: nobody knows the object any more */
+void import_complete(worker *w, import *i, flight *release);           /* its bytes are here */
+void import_end(worker *w, import *i, manta_error *error);             /* comes to nothing: completes the replica with the error */
 void imports_peer_down(worker *w, peer *p);
 bool imports_sweep(worker *w); /* replicas that nobody has any more; false: there are none at all */
 void imports_stop(worker *w);
@@ -119,6 +129,13 @@ void serve_feed_done(worker *w, void *feed);
 void serve_more(worker *w); /* feeds that waited for room, or for chunks */
 void serve_peer_down(worker *w, peer *p);
 void serve_stop(worker *w);
+
+/* ---- rebuild.c ---- */
+void import_drift(import *i); /* under the lock: nobody is named any more */
+bool import_recover(
+    worker *w, import *i); /* its source is gone: others are asked, or it is made again when it is needed; false: it is lost */
+bool import_rebuild(worker *w, import *i); /* one that drifts and is needed; false: it does not */
+void rebuild_is_done(worker *w, void *done);
 
 /* ---- pull.c ---- */
 void pull_need(worker *w, import *i);

@@ -126,6 +126,11 @@ static void lose_for_good(worker *w, pull *p)
 {
     const object_name *n = &p->import->name;
     char text[256];
+    if (import_recover(w, p->import)) {
+        serve_more(w);
+        admit_some(w);
+        return;
+    }
     snprintf(text, sizeof text, "object %016llx-%llu is lost: process %016llx cannot be reached, and no copy is known",
         (unsigned long long)n->root.id[0], (unsigned long long)n->root.id[1], (unsigned long long)n->process);
     lose(w, p, MANTA_EOBJECTLOST, text);
@@ -264,7 +269,7 @@ static void hurry(worker *w, pull *p)
 
 void pull_need(worker *w, import *i)
 {
-    if (!i) return;
+    if (!i || import_rebuild(w, i)) return;
     if (i->pull) {
         hurry(w, i->pull);
         return;
@@ -436,13 +441,16 @@ static const char *take_answer(worker *w, pull *p, peer *from, const object_answ
     return NULL;
 }
 
+static bool is_loss(manta_status s) { return s == MANTA_ESTALE || s == MANTA_EOBJECTLOST; }
+
 void pull_answer(worker *w, peer *from, const wire_head *h, const void *data, size_t bytes, const char **wrong)
 {
     object_answer a;
     import *i = import_get(h->call);
     pull *p = i && i->name.process == from->process ? i->pull : NULL;
     if (h->status) {
-        if (p) import_end(w, i, unpack_error(data, bytes, (manta_status)h->status));
+        bool is_final = from->process == (i ? i->name.owner : 0) || !is_loss((manta_status)h->status);
+        if (p && (is_final || !import_recover(w, i))) import_end(w, i, unpack_error(data, bytes, (manta_status)h->status));
         serve_more(w);
         admit_some(w);
         return;

@@ -1,12 +1,13 @@
 /*
- * Refs on the wire. Inside a store [word, word]; else [process, id there, id of the first object, size].
+ * Refs on the wire. Inside a store [word, word]; else [process, id there, id of the first object, size, owner].
  *
  * A message that names objects is kept by its sender until TAKEN. Who gets a name asks the named process to hold the object; when that is the sender, the request is ahead of TAKEN on the same
  * link, and there is nothing to wait for. When it is a third process, TAKEN waits for the answer: a flight.
  */
+#include "actor/node/lineage.h"
 #include "actor/transfer/internal.h"
 
-enum { NAME_FIELDS = 6, TEMPORARY_FIRST = 8 };
+enum { NAME_FIELDS = 7, TEMPORARY_FIRST = 8 };
 
 typedef struct scratch {
     struct scratch *next;
@@ -15,12 +16,14 @@ typedef struct scratch {
 
 typedef struct arrival { /* of the message that this thread unpacks */
     peer *from;          /* NULL: none */
+    bool is_record;      /* of lineage: its names may be long out of date */
     flight *flight;
     manta_ref *held; /* a count each, until the message's own are there */
     uint32_t count, room;
     scratch *scratch; /* where values are until the message has its own */
 } arrival;
 static _Thread_local arrival now;
+static _Thread_local const manta_writer *record; /* that this thread packs */
 
 /* ---- flights ---- */
 
@@ -41,7 +44,7 @@ void flight_landed(flight *f)
 
 /* ---- arrivals ---- */
 
-void arrival_begin(peer *from) { now = (arrival){.from = from}; }
+void arrival_begin(peer *from) { now = (arrival){.from = from, .is_record = !from}; }
 
 void arrival_end(worker *w, uint64_t borrow)
 {
@@ -87,11 +90,11 @@ static bool hold_meanwhile(manta_ref ref)
 static void take_name(manta_reader *r, manta_ref *out)
 {
     object_name n;
-    uint64_t *words[NAME_FIELDS] = {&n.process, &n.at.id[0], &n.at.id[1], &n.root.id[0], &n.root.id[1], &n.size};
+    uint64_t *words[NAME_FIELDS] = {&n.process, &n.at.id[0], &n.at.id[1], &n.root.id[0], &n.root.id[1], &n.size, &n.owner};
     manta_unpack_tuple(r, NAME_FIELDS, "a ref");
     for (int i = 0; i < NAME_FIELDS; i++) manta_unpack_uint64_t(r, words[i]);
     if (r->status) return;
-    if (!now.from || !n.process) {
+    if ((!now.from && !now.is_record) || !n.process) {
         manta_reader_fail(r, MANTA_EDECODE, "a ref of this process's store");
         return;
     }
@@ -138,17 +141,29 @@ uint64_t known_size(manta_ref ref)
 
 object_name name_for(peer *target, manta_ref ref)
 {
-    object_name n = {the_node.process, ref, ref, SIZE_UNKNOWN}, origin;
+    object_name n = {the_node.process, ref, ref, SIZE_UNKNOWN, 0}, origin;
     import_state state;
     if (!import_name(ref, &origin, &state)) {
         n.size = known_size(ref);
+        n.owner = lineage_travels(ref, target) ? the_node.process : 0;
         return n;
     }
-    if (state != IMPORT_HERE && (origin.process == target->process || can_be_reached(origin.process))) return origin;
+    if (lineage_travels(origin.root, target)) origin.owner = the_node.process;
+    if (state != IMPORT_HERE && ((target && origin.process == target->process) || can_be_reached(origin.process))) return origin;
     n.root = origin.root;
+    n.owner = origin.owner;
     n.size = state == IMPORT_HERE ? known_size(ref) : origin.size;
     return n;
 }
+
+manta_ref transfer_root(manta_ref ref)
+{
+    object_name n;
+    import_state state;
+    return import_name(ref, &n, &state) ? n.root : ref;
+}
+
+void transfer_pack_record(const manta_writer *w) { record = w; }
 
 static void pack_words(manta_writer *w, manta_ref ref)
 {
@@ -159,16 +174,18 @@ static void pack_words(manta_writer *w, manta_ref ref)
 
 void manta_pack_manta_ref(manta_writer *w, const manta_ref *v)
 {
+    bool for_record = w == record;
     peer *to = pack_target(w);
-    manta_ref ref = to && v->id[0] ? transfer_here(*v) : *v;
-    if (!to || to->shares_store || !ref.id[0]) {
+    manta_ref ref = (to || for_record) && v->id[0] ? transfer_here(*v) : *v;
+    if ((!to && !for_record) || (to && to->shares_store) || !ref.id[0]) {
         if (to && ref.id[0]) transfer_need(ref, NEED_ARGUMENT); /* the other one of this store cannot pull it */
         pack_words(w, ref);
         return;
     }
     object_name n = name_for(to, ref);
-    const uint64_t *words[NAME_FIELDS] = {&n.process, &n.at.id[0], &n.at.id[1], &n.root.id[0], &n.root.id[1], &n.size};
+    const uint64_t *words[NAME_FIELDS] = {&n.process, &n.at.id[0], &n.at.id[1], &n.root.id[0], &n.root.id[1], &n.size, &n.owner};
     manta_pack_array(w, NAME_FIELDS);
     for (int i = 0; i < NAME_FIELDS; i++) manta_pack_uint64_t(w, words[i]);
     if (n.process != the_node.process) pack_note_process(n.process);
+    if (n.owner && n.owner != the_node.process) pack_note_process(n.owner);
 }

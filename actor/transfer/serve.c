@@ -48,6 +48,7 @@ static void put_inside(peer *p, manta_ref ref, uint32_t n, unsigned char *to)
     for (uint32_t i = 0; i < n; i++) {
         object_name name = refs ? name_for(p, refs[i]) : (object_name){0};
         if (name.process != the_node.process) peer_introduce(p, name.process);
+        if (name.owner && name.owner != the_node.process) peer_introduce(p, name.owner);
         memcpy(to + i * sizeof name, &name, sizeof name);
     }
     base_free(refs);

@@ -5,6 +5,7 @@
  *
  * The link's thread only queues here. What a peer may have in the queue is bounded (JOBS_LIMIT messages): a peer that sends more is not one of ours.
  */
+#include "actor/node/lineage.h"
 #include "actor/transfer/internal.h"
 #include "scheduler/pool/sim.h"
 
@@ -147,6 +148,7 @@ const char *transfer_message(worker *w, peer *from, const wire_head *head, const
     case WIRE_HOLD: return export_hold(w, from, head, data, bytes);
     case WIRE_RELEASE: export_release(w, from, head->call, head->status & 1); return NULL;
     case WIRE_GONE: export_gone(from, head->call); return NULL;
+    case WIRE_BORROWED: return lineage_borrowed(from->process, data, bytes, head->status & 1);
     case WIRE_HELD:
     case WIRE_LOCATE:
     case WIRE_OBJECT:
@@ -162,6 +164,7 @@ static void take_held(worker *w, const job *j)
     import *i = import_get(j->head.call);
     if (!i || i->name.process != j->peer->process) return;
     if (!import_held(w, i, (manta_status)j->head.status)) {
+        if (import_recover(w, i)) return;
         import_end(w, i,
             error_new(MANTA_EOBJECTLOST, NULL, "process %016llx does not have the object any more: %s",
                 (unsigned long long)j->peer->process, manta_status_text((manta_status)j->head.status)));
@@ -233,6 +236,7 @@ static void run_job(worker *w, job *j)
     case JOB_LOCATE_READY: serve_locate_ready(w, j->owner); return;
     case JOB_FEED_DONE: serve_feed_done(w, j->owner); return;
     case JOB_SHARED_READY: pull_shared_ready(w, j->owner); return;
+    case JOB_REBUILT: rebuild_is_done(w, j->owner); return;
     case JOB_BLOCKED_DONE: ((blocked *)j->owner)->done(w, j->owner); return;
     }
     job_free(j);

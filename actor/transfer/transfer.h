@@ -24,6 +24,10 @@ void transfer_need_replica(manta_ref ref, need why);
 manta_ref transfer_alias(manta_ref ref); /* the object here for an id that came inside of an object's bytes; ref itself when it is none */
 bool transfer_is_replica(manta_ref ref); /* its bytes are not here yet */
 
+/* ---- for lineage ---- */
+manta_ref transfer_root(manta_ref ref);           /* the id that all copies of the object have in common */
+void transfer_pack_record(const manta_writer *w); /* refs are packed by this thread into w as names for anybody and for later, until NULL */
+
 static inline void transfer_need(manta_ref ref, need why)
 {
     if (unlikely(load_relaxed(&imports_count))) transfer_need_replica(ref, why);

@@ -19,8 +19,9 @@ typedef struct object_name {
     manta_ref at;     /* its id there */
     manta_ref root;   /* id of the object that all its copies come from */
     uint64_t size;    /* SIZE_UNKNOWN */
+    uint64_t owner;   /* the process that knows how it was made; 0: nobody known */
 } object_name;
-_Static_assert(sizeof(object_name) == 48, "layout on the wire");
+_Static_assert(sizeof(object_name) == 56, "layout on the wire");
 
 typedef struct locate_payload {
     uint32_t is_admitted, zero; /* a large one may come now */

@@ -48,11 +48,34 @@ MANTA_EXPORT manta_status manta_future_to_ref(manta_future future, manta_ref *ou
  * it has. The refs live as long as the object; retain those that are to live longer. */
 MANTA_EXPORT manta_status manta_object_inside(manta_ref ref, uint64_t timeout_ms, manta_ref *out, size_t capacity, size_t *out_count);
 
+/* Why a lost object cannot be made again: what the text of a MANTA_EOBJECTLOST says as "reason N". The numbers are permanent; docs/failures.md has what to do. */
+#define MANTA_LOST_TABLE(X) \
+    X(NO_RECORD, 1, "no task is known that made it: it was put, or an actor's call returned it") \
+    X(NOT_RETRIABLE, 2, "its task may not run again (MANTA_RETRIES_NONE)") \
+    X(RETRIES_USED, 3, "its task has run again as often as it may (max_retries)") \
+    X(OVER_BUDGET, 4, "the record of its task was dropped for newer ones (lineage_bytes)") \
+    X(TASK_FAILED, 5, "its task ran again and failed") \
+    X(OTHER_RESULT, 6, "its task ran again and made no such object") \
+    X(NO_TASK, 7, "this program has no such task") \
+    X(NO_MEMORY, 8, "no memory to run its task again")
+typedef enum manta_lost_reason {
+    MANTA_LOST_NONE = 0,
+#define MANTA_LOST_ENUM(name, value, text) MANTA_LOST_##name = value,
+    MANTA_LOST_TABLE(MANTA_LOST_ENUM)
+#undef MANTA_LOST_ENUM
+} manta_lost_reason;
+/* The reason in an error, or in one of its causes; MANTA_LOST_NONE: it has none. */
+MANTA_EXPORT manta_lost_reason manta_lost_reason_of(const manta_error *error);
+MANTA_EXPORT const char *manta_lost_text(manta_lost_reason reason); /* static; "?" for a value that is none */
+
 typedef struct manta_object_stats {
-    uint64_t objects, bytes;      /* in this process's table, or in its store (in memory) */
-    uint64_t replicas;            /* objects here that came from other processes, or may come */
-    uint64_t held;                /* names of objects here that other processes have, as far as they have no copy */
-    uint64_t bytes_in, bytes_out; /* of large objects, from and to other processes, since the start */
+    uint64_t objects, bytes;        /* in this process's table, or in its store (in memory) */
+    uint64_t replicas;              /* objects here that came from other processes, or may come */
+    uint64_t held;                  /* names of objects here that other processes have, as far as they have no copy */
+    uint64_t bytes_in, bytes_out;   /* of large objects, from and to other processes, since the start */
+    uint64_t records, record_bytes; /* tasks that this process keeps to make their outputs again, see lineage_bytes */
+    uint64_t rebuilt;               /* tasks that ran again for lost objects, since the start */
+    uint64_t rebuild_wait_ns;       /* the longest time from the need of a lost object to the start of its task */
 } manta_object_stats;
 /* Each number may be a moment old. A store is walked: takes a millisecond for 50,000 objects. MANTA_ESHUTDOWN. */
 MANTA_EXPORT manta_status manta_read_object_stats(manta_object_stats *out);

@@ -41,6 +41,8 @@ typedef struct manta_config {
     uint32_t insecure;      /* 1: listens beyond loopback without keys */
     const char *spill;      /* directory on disk that a store moves objects to when it is full; NULL: none */
     uint64_t pull_bytes;    /* of objects of other processes that are fetched at a time; 0: 256 MiB */
+    uint64_t
+        lineage_bytes; /* of records of tasks whose outputs may have to be made again, in each process of a job; 0: 64 MiB. The oldest go first */
     void (*on_report)(const char *line, void *context); /* stuck handlers, wait cycles, lost failures; NULL: standard error */
     void *report_context;
 } manta_config;

@@ -202,9 +202,9 @@ static manta_status answer_with(const answer_case *c)
     manta_writer_init_growing(&w);
     if (!come(&s)) return MANTA_EINIT;
     manta_pack_array(&w, 1);
-    manta_pack_array(&w, 6);
-    const uint64_t name[6] = {s.process, 5, s.process, 5, s.process, SIZE_UNKNOWN};
-    for (int i = 0; i < 6; i++) manta_pack_uint64_t(&w, &name[i]);
+    manta_pack_array(&w, 7);
+    const uint64_t name[7] = {s.process, 5, s.process, 5, s.process, SIZE_UNKNOWN, 0};
+    for (int i = 0; i < 7; i++) manta_pack_uint64_t(&w, &name[i]);
     wire_head call = {.kind = WIRE_CALL, .to = h.actor.id, .call = 1, .method = method_hash(&Holder_take_method), .borrow = 1};
     say(&s, call, w.start, manta_writer_size(&w));
     manta_writer_fini(&w);

@@ -1,0 +1,393 @@
+/*
+ * The table of records, by the roots of their outputs.
+ *
+ * A record is kept while an output is alive here, a process borrows one, a record that is kept names one among its arguments, or it runs. What arguments are made of is itself a record, so nothing is held for it; arguments
+ * that nobody knows how to make are held.
+ *
+ * Nothing tells when an output's last count goes, so a timer looks: LOOK_AT records each LOOK_MS, and a spec goes when two looks in a row found it unneeded, because a process that was given a ref by another may still
+ * have to say so. Over the budget the oldest records lose their bytes, then go.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "actor/node/lineage_internal.h"
+
+enum { LOOK_MS = 200, LOOK_AT = 4096, BORROWERS_LIMIT = 1 << 16 };
+#define LINEAGE_BYTES_DEFAULT (64ull << 20)
+
+static struct {
+    pthread_mutex_t lock;
+    id_table by_root; /* outputs */
+    lineage_spec *oldest, *newest, *next_look;
+    uint64_t limit, bytes, count;
+    lineage_counts counts;
+    pool_timer timer;
+    bool is_timed;
+} all = {.lock = PTHREAD_MUTEX_INITIALIZER, .limit = LINEAGE_BYTES_DEFAULT};
+
+bool lineage_is_on(void) { return load_relaxed(&owner_is_on); }
+
+static bool ref_is(manta_ref a, manta_ref b) { return a.id[0] == b.id[0] && a.id[1] == b.id[1]; }
+
+static uint64_t key_of(manta_ref r)
+{
+    uint64_t x = (r.id[0] ^ r.id[1] * 0x9e3779b97f4a7c15u) * 0xbf58476d1ce4e5b9u;
+    return (x ^ x >> 29) | 1;
+}
+
+/* ---- the table: under the lock ---- */
+
+static lineage_output *find(manta_ref root)
+{
+    lineage_output *o = id_table_get(&all.by_root, key_of(root));
+    return o && ref_is(o->root, root) ? o : NULL;
+}
+
+static void append(lineage_spec *s)
+{
+    s->older = all.newest;
+    *(all.newest ? &all.newest->newer : &all.oldest) = s;
+    all.newest = s;
+    all.bytes += s->cost;
+    all.count++;
+}
+
+static void leave_list(lineage_spec *s)
+{
+    if (all.next_look == s) all.next_look = s->newer;
+    *(s->newer ? &s->newer->older : &all.newest) = s->older;
+    *(s->older ? &s->older->newer : &all.oldest) = s->newer;
+    all.bytes -= s->cost;
+    all.count--;
+}
+
+static void drop_record(lineage_spec *s, manta_lost_reason reason)
+{
+    base_free(s->record);
+    s->record = NULL;
+    s->reason = reason;
+    all.bytes -= s->record_bytes;
+    s->cost -= s->record_bytes;
+    s->record_bytes = 0;
+}
+
+static bool is_needed(const lineage_spec *s)
+{
+    bool needed = s->is_running || s->references;
+    for (uint32_t i = 0; i < s->n_outputs && !needed; i++) needed = s->outputs[i].local.id[0] || s->outputs[i].n_borrowers;
+    return needed;
+}
+
+static void spec_memory_free(lineage_spec *s)
+{
+    for (uint32_t i = 0; i < s->n_outputs; i++) base_free(s->outputs[i].borrowers);
+    base_free(s->record);
+    base_free(s->held);
+    base_free(s->parents);
+    base_free(s);
+}
+
+/* Those that are to be freed without the lock are put into *gone, by `newer`. */
+static void take_out(lineage_spec *s, lineage_spec **gone)
+{
+    leave_list(s);
+    for (uint32_t i = 0; i < s->n_outputs; i++)
+        if (find(s->outputs[i].root) == &s->outputs[i]) (void)id_table_remove(&all.by_root, key_of(s->outputs[i].root));
+    for (uint32_t i = 0; i < s->n_parents; i++) {
+        lineage_output *o = find(s->parents[i]);
+        if (o && o->spec->references) o->spec->references--;
+    }
+    s->newer = *gone;
+    *gone = s;
+}
+
+static void free_all(worker *w, lineage_spec *gone)
+{
+    for (lineage_spec *next; gone; gone = next) {
+        next = gone->newer;
+        for (uint32_t i = 0; i < gone->n_held; i++) (void)the_objects->count(w, gone->held[i], -1, false);
+        spec_memory_free(gone);
+    }
+}
+
+static void keep_budget(lineage_spec **gone)
+{
+    for (lineage_spec *s = all.oldest; s && all.bytes > all.limit; s = s->newer)
+        if (s->record && !s->is_running) drop_record(s, MANTA_LOST_OVER_BUDGET);
+    for (lineage_spec *s = all.oldest, *next; s && all.bytes > all.limit; s = next) {
+        next = s->newer;
+        if (!s->is_running && !s->references) take_out(s, gone);
+    }
+}
+
+/* ---- looking ---- */
+
+static void look_at(lineage_spec *s, lineage_spec **gone)
+{
+    for (uint32_t i = 0; i < s->n_outputs; i++) {
+        manta_ref *here = &s->outputs[i].local;
+        if (here->id[0] && the_objects->view(*here, NULL, NULL) == MANTA_ESTALE) *here = (manta_ref){{0, 0}};
+    }
+    if (is_needed(s)) s->is_unneeded = false;
+    else if (s->is_unneeded) take_out(s, gone);
+    else s->is_unneeded = true;
+}
+
+static void look(worker *w, pool_timer *t)
+{
+    lineage_spec *gone = NULL;
+    (void)t;
+    pthread_mutex_lock(&all.lock);
+    if (!all.next_look) all.next_look = all.oldest;
+    for (uint32_t n = 0; n < LOOK_AT && all.next_look; n++) {
+        lineage_spec *s = all.next_look;
+        all.next_look = s->newer;
+        look_at(s, &gone);
+    }
+    all.is_timed = all.count && lineage_is_on();
+    if (all.is_timed) pool_timer_start(w, &all.timer, pool_now_ns() + LOOK_MS * OS_NS_PER_MS);
+    pthread_mutex_unlock(&all.lock);
+    free_all(w, gone);
+}
+
+/* ---- adding ---- */
+
+static void arm(worker *w)
+{
+    if (all.is_timed || !lineage_is_on()) return;
+    all.is_timed = true;
+    all.timer.fire = look;
+    pool_timer_start(w, &all.timer, pool_now_ns() + LOOK_MS * OS_NS_PER_MS);
+}
+
+static lineage_spec *spec_new(const lineage_made *made, const gathered_refs *outputs)
+{
+    lineage_spec *s = base_calloc(1, sizeof *s + outputs->count * sizeof s->outputs[0]);
+    if (!s) return NULL;
+    s->method = made->method;
+    s->runs_left = made->retries;
+    s->is_answer = !made->result;
+    s->reason = MANTA_LOST_NOT_RETRIABLE;
+    s->n_outputs = outputs->count;
+    for (uint32_t i = 0; i < outputs->count; i++)
+        s->outputs[i] = (lineage_output){.root = transfer_root(outputs->items[i]), .local = outputs->items[i], .spec = s, .index = i};
+    if (made->retries &&
+        !(s->record = record_pack(made, &(gathered_refs){.items = outputs->items, .count = outputs->count}, &s->record_bytes)))
+        s->reason = MANTA_LOST_NO_MEMORY;
+    return s;
+}
+
+static bool reserve_arguments(lineage_spec *s, const gathered_refs *arguments)
+{
+    size_t bytes = arguments->count * sizeof(manta_ref);
+    if (!s->record || !arguments->count) return true;
+    if (!(s->held = base_alloc(bytes)) || !(s->parents = base_alloc(bytes))) return false;
+    for (uint32_t i = 0; i < arguments->count; i++) s->parents[i] = transfer_root(arguments->items[i]);
+    return true;
+}
+
+/* Under the lock: which arguments are to be held, and which records. */
+static void take_arguments(lineage_spec *s, const gathered_refs *arguments)
+{
+    for (uint32_t i = 0; s->held && i < arguments->count; i++) {
+        manta_ref root = s->parents[i];
+        lineage_output *o = find(root);
+        if (o) o->spec->references++;
+        if (o) s->parents[s->n_parents++] = root;
+        else s->held[s->n_held++] = arguments->items[i];
+    }
+}
+
+/* Under the lock. False: all of it is known already, or there is no memory. */
+static bool list_outputs(lineage_spec *s)
+{
+    uint32_t added = 0;
+    for (uint32_t i = 0; i < s->n_outputs; i++)
+        if (!find(s->outputs[i].root)) added += id_table_put(&all.by_root, key_of(s->outputs[i].root), &s->outputs[i]);
+    return added != 0;
+}
+
+static void add(worker *w, lineage_spec *s, const gathered_refs *arguments)
+{
+    lineage_spec *gone = NULL;
+    s->cost = sizeof *s + s->n_outputs * sizeof s->outputs[0] + arguments->count * 2 * sizeof(manta_ref) + s->record_bytes;
+    bool ok = reserve_arguments(s, arguments);
+    pthread_mutex_lock(&all.lock);
+    ok = ok && list_outputs(s);
+    if (ok) append(s);
+    if (ok) take_arguments(s, arguments);
+    for (uint32_t i = 0; ok && i < s->n_held; i++) (void)the_objects->count(w, s->held[i], 1, false);
+    if (ok) keep_budget(&gone);
+    if (ok) arm(w);
+    pthread_mutex_unlock(&all.lock);
+    free_all(w, gone);
+    if (!ok) spec_memory_free(s);
+}
+
+void lineage_add(worker *w, const lineage_made *made)
+{
+    manta_ref answer = made->answer;
+    gathered_refs outputs = made->result ? refs_gather(&made->method->result, made->result) : (gathered_refs){&answer, 1, false};
+    gathered_refs arguments = refs_gather(&made->method->arguments, made->arguments);
+    lineage_spec *s = outputs.count && !outputs.failed && !arguments.failed && lineage_is_on() ? spec_new(made, &outputs) : NULL;
+    if (s) add(w, s, &arguments);
+    if (made->result) base_free(outputs.items);
+    base_free(arguments.items);
+}
+
+/* ---- who has refs ---- */
+
+bool lineage_is_known(manta_ref root)
+{
+    pthread_mutex_lock(&all.lock);
+    bool known = all.count && find(root);
+    pthread_mutex_unlock(&all.lock);
+    return known;
+}
+
+bool lineage_travels(manta_ref root, peer *target)
+{
+    (void)target;
+    return lineage_is_known(root);
+}
+
+static void unborrow(lineage_output *o, uint64_t process)
+{
+    for (uint32_t i = 0; i < o->n_borrowers; i++)
+        if (o->borrowers[i] == process) {
+            o->borrowers[i] = o->borrowers[--o->n_borrowers];
+            return;
+        }
+}
+
+static void borrow_begins(lineage_output *o, uint64_t process)
+{
+    if (o->n_borrowers >= BORROWERS_LIMIT) return;
+    uint64_t *more = base_realloc(o->borrowers, (o->n_borrowers + 1) * sizeof *more);
+    if (!more) return; /* it may go too early, and then be lost with a reason */
+    o->borrowers = more;
+    o->borrowers[o->n_borrowers++] = process;
+}
+
+const char *lineage_borrowed(uint64_t process, const void *data, size_t bytes, bool begins)
+{
+    manta_ref root;
+    if (bytes != sizeof root) return "news of a ref with a wrong length";
+    memcpy(&root, data, sizeof root);
+    pthread_mutex_lock(&all.lock);
+    lineage_output *o = find(root);
+    if (o) unborrow(o, process);
+    if (o && begins) borrow_begins(o, process);
+    pthread_mutex_unlock(&all.lock);
+    return NULL;
+}
+
+void lineage_peer_down(uint64_t process)
+{
+    pthread_mutex_lock(&all.lock);
+    for (lineage_spec *s = all.oldest; s; s = s->newer)
+        for (uint32_t i = 0; i < s->n_outputs; i++) unborrow(&s->outputs[i], process);
+    pthread_mutex_unlock(&all.lock);
+}
+
+/* ---- running again ---- */
+
+/* Of one that is said to run. */
+static void refuse_all(lineage_spec *s, manta_lost_reason reason)
+{
+    uint32_t index;
+    for (rebuild *r; (r = lineage_run_next(s, &index));) transfer_rebuilt(r, lost_error(r, reason, NULL));
+}
+
+void lineage_rebuild(worker *w, rebuild *r)
+{
+    bool start = false;
+    (void)w;
+    pthread_mutex_lock(&all.lock);
+    lineage_output *o = find(r->root);
+    if (o) {
+        o->local = r->local;
+        r->next = o->wanted;
+        o->wanted = r;
+        start = !o->spec->is_running;
+        o->spec->is_running = true;
+    }
+    pthread_mutex_unlock(&all.lock);
+    if (!o) transfer_rebuilt(r, lost_error(r, MANTA_LOST_NO_RECORD, NULL));
+    else if (start && !lineage_run_start(r->root)) refuse_all(o->spec, MANTA_LOST_NO_MEMORY);
+}
+
+lineage_spec *lineage_run_begins(manta_ref root)
+{
+    pthread_mutex_lock(&all.lock);
+    lineage_output *o = find(root); /* it cannot go while it is said to run */
+    lineage_spec *s = o ? o->spec : NULL;
+    pthread_mutex_unlock(&all.lock);
+    return s;
+}
+
+rebuild *lineage_run_next(lineage_spec *s, uint32_t *out_index)
+{
+    rebuild *r = NULL;
+    pthread_mutex_lock(&all.lock);
+    for (uint32_t i = 0; i < s->n_outputs && !r; i++) {
+        if (!(r = s->outputs[i].wanted)) continue;
+        s->outputs[i].wanted = r->next;
+        *out_index = i;
+    }
+    if (!r) s->is_running = false;
+    pthread_mutex_unlock(&all.lock);
+    return r;
+}
+
+static void note_start(uint64_t since_ns)
+{
+    uint64_t waited = os_monotonic_ns() - since_ns;
+    all.counts.rebuilt++;
+    if (waited > all.counts.longest_wait_ns) all.counts.longest_wait_ns = waited;
+}
+
+void *lineage_run_record(lineage_spec *s, uint64_t since_ns, size_t *out_bytes, manta_lost_reason *out_reason)
+{
+    void *copy = NULL;
+    pthread_mutex_lock(&all.lock);
+    *out_reason = !s->record ? s->reason : !s->runs_left ? MANTA_LOST_RETRIES_USED : MANTA_LOST_NO_MEMORY;
+    if (s->record && s->runs_left && (copy = base_alloc(s->record_bytes))) {
+        memcpy(copy, s->record, s->record_bytes);
+        *out_bytes = s->record_bytes;
+        s->runs_left--;
+        note_start(since_ns);
+    }
+    pthread_mutex_unlock(&all.lock);
+    return copy;
+}
+
+/* ---- start and stop ---- */
+
+void lineage_count(lineage_counts *out)
+{
+    pthread_mutex_lock(&all.lock);
+    *out = all.counts;
+    out->records = all.count;
+    out->bytes = all.bytes;
+    pthread_mutex_unlock(&all.lock);
+}
+
+void lineage_start(uint64_t limit_bytes)
+{
+    all.limit = limit_bytes ? limit_bytes : LINEAGE_BYTES_DEFAULT;
+    all.counts = (lineage_counts){.records = 0};
+}
+
+void lineage_stop(worker *w)
+{
+    lineage_spec *gone = NULL;
+    for (lineage_spec *s = all.oldest; s; s = s->newer) refuse_all(s, MANTA_LOST_NO_MEMORY);
+    pthread_mutex_lock(&all.lock);
+    if (all.is_timed) (void)pool_timer_cancel(&all.timer);
+    all.is_timed = false;
+    while (all.oldest) take_out(all.oldest, &gone);
+    id_table_fini(&all.by_root);
+    pthread_mutex_unlock(&all.lock);
+    free_all(w, gone);
+}
