@@ -189,6 +189,7 @@ static void advance(gcs_run *x, uint64_t now_ms)
     if (now_ms > x->c->now_ms && !x->in_batch) x->c->now_ms = now_ms;
     locks_expire(x);
     clients_expire(x->c);
+    lineage_expire(x->c);
 }
 
 static void run_handler(gcs_run *x, const gcs_head *head, const void *fields)
@@ -278,6 +279,7 @@ uint64_t gcs_core_next_expiry(const gcs_core *c)
 {
     const gcs_lock_row *lock = table_first_of_all(c, GCS_TABLE_LOCK, LOCK_BY_EXPIRY);
     uint64_t of_clients = clients_next_expiry(c);
+    if (c->lineage.next_end_ms && c->lineage.next_end_ms < of_clients) of_clients = c->lineage.next_end_ms;
     return lock && lock->expires_ms < of_clients ? lock->expires_ms : of_clients;
 }
 

@@ -27,12 +27,14 @@ typedef struct lineage_list {
 } lineage_list;
 typedef struct lineage_job {
     uint64_t id;
+    uint64_t ends_ms; /* its driver is lost: when its lineage goes, unless somebody keeps it; 0: it runs */
     lineage_list here, gone;
 } lineage_job;
 typedef struct lineage {
     lineage_record **slots;
     size_t mask, count; /* slots: a power of two, mask + 1 */
     ordered_map jobs;
+    uint64_t next_end_ms; /* not after the first of ends_ms; 0: there is none */
     gcs_usage usage;
 } lineage;
 
@@ -149,7 +151,8 @@ enum { JOB_BY_DRIVER = 0, JOB_GONE = 1, JOB_BY_NODE = 2, PLACEMENT_BY_JOB = 0, P
 
 /* ---- lineage.c ---- */
 void lineage_fini(lineage *l);
-void lineage_job_ended(gcs_core *c, uint64_t job);
+void lineage_job_ended(gcs_core *c, uint64_t job, bool is_failed); /* is_failed: others may still have refs */
+void lineage_expire(gcs_core *c);
 manta_status lineage_load(gcs_core *c, const gcs_lineage_row *row); /* in the order of lineage_walk; MANTA_EEXIST: has it already */
 /* Every record, by job, the gone ones first, the oldest first. False: stop said so. */
 bool lineage_walk(const lineage *l, bool (*visit)(void *context, const gcs_lineage_row *row), void *context);

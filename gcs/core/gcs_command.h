@@ -47,6 +47,7 @@
     X(PLACEMENT_REMOVE, 81, placement_remove) \
     X(LINEAGE_ADD, 90, lineage_add) \
     X(LINEAGE_DROP, 91, lineage_drop) \
+    X(LINEAGE_KEEP, 92, lineage_keep) \
     X(CONFIG_SET, 100, config_set)
 #define GCS_QUERIES(X) \
     X(LIST, 1000, list) \
@@ -127,7 +128,7 @@ enum { GCS_FIRST_QUERY = 1000 };
 
 /* Result: its row. The same id again: the row that exists. MANTA_EDEAD: the driver is. */
 #define GCS_FIELDS_JOB_START(F) F(u64, id) F(str, name) F(str, space) F(u64, driver) F(u64, node)
-/* state: one of the ends (MANTA_EINVAL). Its actors that are not detached die, its placement groups and lineage go. Ended already: MANTA_OK, unchanged. Result: its row. MANTA_ENOTFOUND. */
+/* state: one of the ends (MANTA_EINVAL). Its actors that are not detached die, its placement groups go, and its lineage: of one that FAILED later, see LINEAGE_KEEP. Ended already: MANTA_OK, unchanged. Result: its row. MANTA_ENOTFOUND. */
 #define GCS_FIELDS_JOB_END(F) F(u64, id) F(u64, state) F(str, reason)
 
 /* Makes or replaces. process: that the group ends with; 0: none. if_revision: 0: any; else MANTA_ESTALE when the row has another; result: that. MANTA_EDEAD: the job is over, or the process dead. Result: the new revision. state: the caller's. */
@@ -137,9 +138,12 @@ enum { GCS_FIRST_QUERY = 1000 };
 #define GCS_FIELDS_PLACEMENT_REMOVE(F) F(u64, id) /* MANTA_ENOTFOUND */
 
 /* records: array of [high, low, spec bin], high and low being the object's id. Result: gcs_lineage_result. An id that is there stays as it is. Above gcs_limits.lineage_bytes of the job its oldest go, and LINEAGE_GET says so.
- * job 0 is nobody's; else it must run: MANTA_EDEAD. A malformed record: MANTA_EDECODE, nothing was added. */
+ * job 0 is nobody's; else it must run, or have failed and its lineage still be there: MANTA_EDEAD. A malformed record: MANTA_EDECODE, nothing was added. */
 #define GCS_FIELDS_LINEAGE_ADD(F) F(u64, job) F(list, records)
 #define GCS_FIELDS_LINEAGE_DROP(F) F(list, ids) /* array of high, low, high, low ... Result: how many were there */
+/* The lineage of a job that failed goes GCS_LINEAGE_KEPT_MS later, or after the last of these; nothing happens when the job runs. MANTA_ENOTFOUND. */
+#define GCS_FIELDS_LINEAGE_KEEP(F) F(u64, job)
+enum { GCS_LINEAGE_KEPT_MS = 600000 };
 
 #define GCS_FIELDS_CONFIG_SET(F) \
     F(str, key) F(bytes, value) F(flag, remove) /* key: not "" (MANTA_EINVAL). Removing one that is not there: MANTA_OK */

@@ -76,7 +76,7 @@ typedef enum gcs_table {
 #define GCS_ROW_PLACEMENT(F) \
     F(u64, created) \
     F(u64, revision) F(u64, id) F(u64, job) F(u64, process) F(str, name) F(str, strategy) F(u64, state) F(raw, bundles) F(raw, assignment)
-#define GCS_ROW_LINEAGE(F) F(u64, high) F(u64, low) F(u64, job) F(u64, why_gone) F(bytes, spec)
+#define GCS_ROW_LINEAGE(F) F(u64, high) F(u64, low) F(u64, job) F(u64, ends_ms) F(u64, why_gone) F(bytes, spec)
 #define GCS_ROW_CLIENT(F) F(u64, id) F(u64, heard_ms) F(u64, acknowledged)
 
 typedef enum gcs_node_state { GCS_NODE_STATE_ALIVE = 1, GCS_NODE_STATE_DRAINING = 2, GCS_NODE_STATE_DEAD = 3 } gcs_node_state;

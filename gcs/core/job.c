@@ -18,7 +18,7 @@ static bool job_ended(gcs_run *x, const gcs_job_row *old, uint64_t state, manta_
     if (!table_put(x, GCS_TABLE_JOB, &row)) return false;
     actors_of_job_ended(x, id, manta_str_of("its job is over"));
     placements_left(x, PLACEMENT_BY_JOB, id);
-    lineage_job_ended(x->c, id);
+    lineage_job_ended(x->c, id, state == GCS_JOB_STATE_FAILED);
     return !x->fatal;
 }
 

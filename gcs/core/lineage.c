@@ -157,17 +157,50 @@ static void forget_all(lineage *l, lineage_list *list)
     while (list->oldest) forget(l, list->oldest);
 }
 
-void lineage_job_ended(gcs_core *c, uint64_t id)
+/* One that has records: what is left of one without them is not in a snapshot, so nothing may depend on it. */
+static lineage_job *known_job(const lineage *l, uint64_t id)
 {
     key k;
     key_of_number(&k, id);
-    ordered_node *n = ordered_get(&c->lineage.jobs, k.bytes, k.size);
-    if (!n) return;
-    lineage_job *job = n->value;
-    forget_all(&c->lineage, &job->here);
-    forget_all(&c->lineage, &job->gone);
-    ordered_remove(&c->lineage.jobs, k.bytes, k.size);
+    ordered_node *n = ordered_get(&l->jobs, k.bytes, k.size);
+    lineage_job *job = n ? n->value : NULL;
+    return job && (job->here.oldest || job->gone.oldest) ? job : NULL;
+}
+
+static void forget_job(lineage *l, lineage_job *job)
+{
+    key k;
+    key_of_number(&k, job->id);
+    forget_all(l, &job->here);
+    forget_all(l, &job->gone);
+    ordered_remove(&l->jobs, k.bytes, k.size);
     base_free(job);
+}
+
+static void ends_at(lineage *l, lineage_job *job, uint64_t ms)
+{
+    job->ends_ms = ms;
+    if (ms && (!l->next_end_ms || ms < l->next_end_ms)) l->next_end_ms = ms;
+}
+
+void lineage_job_ended(gcs_core *c, uint64_t id, bool is_failed)
+{
+    lineage_job *job = known_job(&c->lineage, id);
+    if (job && is_failed) ends_at(&c->lineage, job, c->now_ms + GCS_LINEAGE_KEPT_MS);
+    else if (job) forget_job(&c->lineage, job);
+}
+
+void lineage_expire(gcs_core *c)
+{
+    lineage *l = &c->lineage;
+    if (!l->next_end_ms || l->next_end_ms > c->now_ms) return;
+    l->next_end_ms = 0;
+    for (ordered_node *n = l->jobs.first[0], *next; n; n = next) {
+        lineage_job *job = n->value;
+        next = n->next[0];
+        if (job->ends_ms && job->ends_ms <= c->now_ms) forget_job(l, job);
+        else ends_at(l, job, job->ends_ms);
+    }
 }
 
 void lineage_fini(lineage *l)
@@ -248,7 +281,8 @@ void handle_lineage_add(gcs_run *x, const gcs_lineage_add *f)
     gcs_lineage_result result = {0};
     if (!check_records(x, f->records, &count)) return;
     const gcs_job_row *known = f->job ? table_get_number(x->c, GCS_TABLE_JOB, f->job) : NULL;
-    if (f->job && (!known || known->state != GCS_JOB_STATE_RUNNING)) {
+    const lineage_job *kept = known_job(&x->c->lineage, f->job);
+    if (f->job && (!known || known->state != GCS_JOB_STATE_RUNNING) && !(kept && kept->ends_ms)) {
         gcs_refuse(x, MANTA_EDEAD, "job %" PRIu64 " does not run", f->job);
         return;
     }
@@ -261,6 +295,13 @@ void handle_lineage_add(gcs_run *x, const gcs_lineage_add *f)
     if (!add_records(x, job, f, &result.added) || !keep_budget(x, job)) return;
     result.dropped = x->c->lineage.usage.dropped - dropped;
     gcs_pack(x->out, &gcs_schema_lineage_result, &result);
+}
+
+void handle_lineage_keep(gcs_run *x, const gcs_lineage_keep *f)
+{
+    lineage_job *job = known_job(&x->c->lineage, f->job);
+    if (!job) gcs_refuse(x, MANTA_ENOTFOUND, "no lineage of job %" PRIu64, f->job);
+    else if (job->ends_ms) ends_at(&x->c->lineage, job, x->c->now_ms + GCS_LINEAGE_KEPT_MS);
 }
 
 static bool check_ids(gcs_run *x, manta_bytes ids)
@@ -298,6 +339,7 @@ static gcs_lineage_row row_of(const lineage_record *r)
     return (gcs_lineage_row){.high = r->high,
         .low = r->low,
         .job = r->job->id,
+        .ends_ms = r->job->ends_ms,
         .why_gone = r->is_gone ? GCS_LINEAGE_OVER_BUDGET : GCS_LINEAGE_HERE,
         .spec = {r->spec, r->size}};
 }
@@ -321,6 +363,7 @@ manta_status lineage_load(gcs_core *c, const gcs_lineage_row *row)
     bool added = false;
     lineage_job *job = job_of(&c->lineage, row->job);
     if (!job || !reserve(&c->lineage, 1)) return MANTA_ENOMEM;
+    ends_at(&c->lineage, job, row->ends_ms);
     manta_status status = add_record(&c->lineage, job, row, &added);
     return status ? status : added ? MANTA_OK : MANTA_EEXIST;
 }

@@ -274,6 +274,29 @@ TEST(lineage_budget)
     core_close(&x);
 }
 
+/* When a job fails its lineage stays for those who have refs, as long as they say so; then it goes. */
+TEST(lineage_of_a_failed_job)
+{
+    core_fixture x;
+    core_open(&x, NULL);
+    EXPECT(!APPLY(&x, JOB_START, job_start, .id = 7));
+    EXPECT(!add(&x, 7, 1, 3, 10));
+    EXPECT(!APPLY(&x, JOB_END, job_end, .id = 7, .state = GCS_JOB_STATE_FAILED));
+    EXPECT(!lookup(&x, 2) && ROW(&x, lineage_row).ends_ms == x.now_ms + GCS_LINEAGE_KEPT_MS);
+    EXPECT(!add(&x, 7, 10, 1, 10));
+    x.now_ms += GCS_LINEAGE_KEPT_MS - 1;
+    EXPECT(!APPLY(&x, LINEAGE_KEEP, lineage_keep, .job = 7));
+    x.now_ms += GCS_LINEAGE_KEPT_MS - 1;
+    EXPECT(!APPLY(&x, LINEAGE_DROP, lineage_drop, .ids = {"\x92\x01\x01", 3}));
+    EXPECT(!lookup(&x, 2) && !lookup(&x, 10));
+    x.now_ms += 1;
+    EXPECT_EQ(APPLY(&x, LINEAGE_KEEP, lineage_keep, .job = 7), MANTA_ENOTFOUND);
+    EXPECT_EQ(lookup(&x, 2), MANTA_ENOTFOUND);
+    EXPECT_EQ(gcs_core_usage(x.core, GCS_TABLE_LINEAGE).items, 0);
+    EXPECT_EQ(add(&x, 7, 1, 1, 1), MANTA_EDEAD);
+    core_close(&x);
+}
+
 /* One malformed or too large record refuses all of its command. */
 TEST(lineage_malformed)
 {
