@@ -30,7 +30,7 @@ typedef struct manta_config {
     uint64_t spill_bytes;     /* most bytes of objects on disk; 0: what the disk has */
     uint32_t object_sites;    /* 1: a store's objects remember which method made them (manta-store inspect shows it) */
     const char *
-        store; /* directory on tmpfs of the store that processes share, removed by the last of them; "private": one of this process alone; NULL: a table in this process */
+        store; /* directory on tmpfs of the store that processes share, removed by the last of them; "private": one of this process alone; NULL: a table in this process, in the driver of a job its node's store */
     const char
         *listen;      /* addresses at which other processes may join, with commas between: "tcp://127.0.0.1:0,ipc:///tmp/a" ; NULL: none */
     const char *join; /* addresses of processes to connect to at the start; NULL: none */
