@@ -494,18 +494,42 @@ static held *pick_host(demand *d)
     return d->n_leases < want && d->n_leases + d->n_pending < want ? NULL : best;
 }
 
+typedef struct asking {
+    unwind unwind;
+    pending *pending;
+} asking;
+
+/* Under the lock. True: there is an answer, and its event is complete; else there will be none. */
+static bool take_back(worker *w, pending *p)
+{
+    if (p->got || p->status) return true;
+    pending_remove(p);
+    send_release(w, job_leases, p->id, false);
+    return false;
+}
+
+/* Its waiter is killed: a lease that has come is idle, and goes back as such. */
+static void abandon(worker *w, unwind *u)
+{
+    pending *p = ((asking *)(void *)u)->pending;
+    pthread_mutex_lock(&owner_lock);
+    if (!take_back(w, p)) future_complete(w, p->event, NULL, NULL, 0); /* the wait has let go of it: this frees it */
+    pthread_mutex_unlock(&owner_lock);
+    base_free(p);
+}
+
 /* Waits for the answer of a request of one's own. */
 static manta_status wait_for(pending *p, uint64_t timeout_ms)
 {
+    activation *act = activation_self();
+    asking a = {{NULL, abandon}, p};
+    unwind_push(act, &a.unwind);
     manta_status status = event_await(p->event, timeout_ms ? deadline_after_ms(timeout_ms) : OS_FOREVER, "a place on the cluster");
+    unwind_pop(act, &a.unwind);
     pthread_mutex_lock(&owner_lock);
-    bool answered = p->got || p->status;
-    if (!answered) {
-        pending_remove(p);
-        send_release(worker_self(), job_leases, p->id, false);
-    }
+    bool answered = take_back(worker_self(), p);
     pthread_mutex_unlock(&owner_lock);
-    future_drop(worker_self(), p->event);
+    future_free(worker_self(), p->event);
     if (answered) status = p->status ? error_set(p->status, "%s", p->text) : MANTA_OK;
     else error_set(status, "no place on the cluster: %s", manta_status_text(status));
     return status;
