@@ -42,6 +42,7 @@ static struct {
     uint32_t n_found;
     bool is_introduced, is_looking;
     uint64_t looked_ns; /* when a look that found the leader began */
+    uint64_t doubted;   /* an actor that did not answer a watcher */
     identity *identities[IDENTITIES];
 } client = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
@@ -316,14 +317,29 @@ static manta_actor leader_now(void)
     return a;
 }
 
-manta_actor gcs_some_server(void)
+bool gcs_is_there(manta_actor server, uint64_t patience_ms)
 {
     MantaGcsPlace place = {0};
+    manta_MantaGcsPlace_future f = MantaGcs_place(MantaGcs_ref_of(server));
+    manta_status status = manta_get_timeout(f, &place, patience_ms);
+    if (status == MANTA_ETIMEDOUT) (void)manta_future_release(f.future);
+    return status == MANTA_OK && place.server;
+}
+
+/* One that did not answer is not asked again until another is found to lead. */
+manta_actor gcs_some_server(void)
+{
     manta_actor a = leader_now();
-    if (!a.id) return a;
-    if (manta_get_timeout(MantaGcs_place(MantaGcs_ref_of(a)), &place, CONNECT_MS) == MANTA_OK && place.server) return a;
-    (void)find_leader(manta_now_ns());
-    return (manta_actor){0};
+    pthread_mutex_lock(&client.lock);
+    bool is_doubted = a.id && client.doubted == a.id;
+    pthread_mutex_unlock(&client.lock);
+    if (!a.id || (!is_doubted && gcs_is_there(a, ANSWER_MS))) return a;
+    bool found = find_leader(manta_now_ns());
+    pthread_mutex_lock(&client.lock);
+    client.doubted = found ? 0 : a.id;
+    a = found ? client.leader : (manta_actor){0};
+    pthread_mutex_unlock(&client.lock);
+    return a;
 }
 
 /* ---- a call ---- */
@@ -406,5 +422,5 @@ void gcs_client_stop(void)
     client.servers[0] = 0;
     client.n_found = 0;
     client.is_introduced = client.is_looking = false;
-    client.looked_ns = 0;
+    client.looked_ns = client.doubted = 0;
 }

@@ -2,7 +2,8 @@
  * Watching the control store.
  *
  * A server tells its watchers what is there, then every change, as it applies the log: so each gets the changes in their order, and a follower may serve watchers as well as the leader. In each process that watches
- * something there is one MantaWatcher, which serves all its watches. When its server is gone, or is no server any more, it turns to another, gets everything again, and tells the difference to what it knew.
+ * something there is one MantaWatcher, which serves all its watches. When its server is gone, or is no server any more, it turns to another, gets everything again, and tells the difference to what it knew. While
+ * somebody waits for a lock, the server is asked five times a second whether it is there.
  */
 #include <stdio.h>
 #include <string.h>
@@ -66,6 +67,16 @@ static bool serves(const struct gcs_server *s)
     return c && raft_configuration_find(c, raft_host_status_of(s->host).raft.id);
 }
 
+static void remove_watchers(struct gcs_server *s, uint32_t table, manta_bytes prefix, manta_actor watcher)
+{
+    for (uint32_t i = 0; i < s->n_watchers; i++) {
+        const gcs_watcher *w = &s->watchers[i];
+        if (w->actor.id == watcher.id && w->table == table && w->prefix_bytes == prefix.size &&
+            has_prefix(prefix, w->prefix, w->prefix_bytes))
+            remove_watcher(s, i--);
+    }
+}
+
 MANTA_METHOD_DEFINE(MantaGcs, watch, void, (uint32_t, table), (manta_bytes, prefix), (manta_actor, watcher))
 {
     struct gcs_server *s = self->s;
@@ -73,6 +84,7 @@ MANTA_METHOD_DEFINE(MantaGcs, watch, void, (uint32_t, table), (manta_bytes, pref
         manta_fail(MANTA_ENOTLEADER, "%s", "");
         return;
     }
+    remove_watchers(s, table, prefix, watcher); /* one that got no answer in time asks again */
     unsigned char *copy = base_alloc(prefix.size + 1);
     gcs_watcher *w = copy ? add_watcher(s) : NULL;
     if (!w) {
@@ -88,13 +100,7 @@ MANTA_METHOD_DEFINE(MantaGcs, watch, void, (uint32_t, table), (manta_bytes, pref
 
 MANTA_METHOD_DEFINE(MantaGcs, unwatch, void, (uint32_t, table), (manta_bytes, prefix), (manta_actor, watcher))
 {
-    struct gcs_server *s = self->s;
-    for (uint32_t i = 0; i < s->n_watchers; i++) {
-        const gcs_watcher *w = &s->watchers[i];
-        if (w->actor.id == watcher.id && w->table == table && w->prefix_bytes == prefix.size &&
-            has_prefix(prefix, w->prefix, w->prefix_bytes))
-            remove_watcher(s, i--);
-    }
+    remove_watchers(self->s, table, prefix, watcher);
 }
 
 void server_drop_watchers(struct gcs_server *s)
@@ -106,7 +112,7 @@ void server_drop_watchers(struct gcs_server *s)
 
 /* ---- the watching side ---- */
 
-enum { WATCHES = 1024, KNOWN_LIMIT = 1 << 20, ATTACH_AGAIN_MS = 100 };
+enum { WATCHES = 1024, KNOWN_LIMIT = 1 << 20, ATTACH_AGAIN_MS = 50, PROBE_MS = 200, ASK_MS = 300 };
 
 typedef struct known {  /* a key of a watch */
     struct known *next; /* of the same hash */
@@ -131,7 +137,7 @@ struct watches {
     watch *first;
     uint32_t count;
     manta_actor server;
-    bool is_attaching;
+    bool is_attaching, is_probing;
 };
 
 static MantaWatcher_ref the_watcher; /* of this process */
@@ -143,6 +149,7 @@ MANTA_METHOD_DECLARE(
     MantaWatcher, add, void, (uint32_t, table), (manta_bytes, prefix), (uint64_t, tell), (uint64_t, context), (manta_actor, owner))
 MANTA_METHOD_DECLARE(MantaWatcher, remove, void, (uint32_t, table), (manta_bytes, prefix), (manta_actor, owner), (uint64_t, context))
 MANTA_METHOD_DECLARE(MantaWatcher, attach, void)
+MANTA_METHOD_DECLARE(MantaWatcher, probe, void)
 
 static uint64_t hash_of(manta_bytes key) { return hash_bytes(key.data, key.size) | 1; }
 
@@ -253,7 +260,10 @@ MANTA_METHOD_DEFINE(MantaWatcher, listed, void, (uint32_t, table), (manta_bytes,
 static manta_status ask(struct watches *all, const watch *w)
 {
     manta_bytes prefix = {w->prefix, w->prefix_bytes};
-    return manta_join(MantaGcs_watch(MantaGcs_ref_of(all->server), w->table, prefix, manta_self()));
+    manta_void_future f = MantaGcs_watch(MantaGcs_ref_of(all->server), w->table, prefix, manta_self());
+    manta_status status = manta_get_value(f.future, NULL, 0, ASK_MS);
+    if (status == MANTA_ETIMEDOUT) (void)manta_future_release(f.future);
+    return status;
 }
 
 static void lose_server(struct watches *all)
@@ -289,6 +299,31 @@ MANTA_METHOD_DEFINE(MantaWatcher, attach, void)
 }
 
 MANTA_METHOD_DEFINE(MantaWatcher, dropped, void) { lose_server(self->w); }
+
+/* ---- those who wait for a lock ---- */
+
+static bool has_waiters(const struct watches *all)
+{
+    for (const watch *w = all->first; w; w = w->next)
+        if (w->table == GCS_TABLE_LOCK) return true;
+    return false;
+}
+
+static void begin_to_probe(struct watches *all)
+{
+    if (all->is_probing || !has_waiters(all)) return;
+    all->is_probing = true;
+    (void)MantaWatcher_probe_after(PROBE_MS, MantaWatcher_ref_of(manta_self()));
+}
+
+/* Its link would tell that the server is gone after 2 s, when there has long been another leader, and a lock's next holder may be waiting for an event of it. */
+MANTA_METHOD_DEFINE(MantaWatcher, probe, void)
+{
+    struct watches *all = self->w;
+    all->is_probing = false;
+    if (has_waiters(all) && all->server.id && !gcs_is_there(all->server, PROBE_MS)) lose_server(all);
+    begin_to_probe(all);
+}
 
 static void end_watch(struct watches *all, watch **at)
 {
@@ -339,6 +374,7 @@ MANTA_METHOD_DEFINE(
     w->owner = owner;
     if (owner.id) (void)manta_monitor(owner, MantaWatcher_on_down, NULL);
     if (!find_server(all) || ask(all, w)) lose_server(all);
+    begin_to_probe(all);
 }
 
 /* Those of the owner; or, with a context, the one that has it. */
@@ -364,7 +400,8 @@ static void let_go(void *self)
     base_free(all);
 }
 
-MANTA_CLASS_WITH(MantaWatcher, (.no_yield_in_send = true, .on_free = let_go), init, changed, listed, dropped, on_down, add, remove, attach)
+MANTA_CLASS_WITH(
+    MantaWatcher, (.no_yield_in_send = true, .on_free = let_go), init, changed, listed, dropped, on_down, add, remove, attach, probe)
 
 /* ---- for the rest of the library ---- */
 
