@@ -107,6 +107,22 @@ MANTA_METHOD(Slow, answer, manta_str, (bool, fails))
 MANTA_CLASS_WITH(Slow, (.concurrency = 4), go, answer)
 MANTA_TASK(packed_size, uint64_t, (manta_object, o)) { return o.size; }
 
+MANTA_STRUCT(Cargo, (manta_ref, ref), (manta_str, label), (manta_object, object))
+/* Counts what its constructor was given right; fails, or kills its process, when told to. */
+MANTA_ACTOR(Born, uint32_t right;)
+MANTA_METHOD(Born, init, void, (int32_t, how), (uint64_t, size), (manta_object, o), (Cargo, cargo))
+{
+    if (how == 1) manta_fail(MANTA_EINVAL, "not today");
+    if (how == 2) kill(getpid(), SIGKILL);
+    manta_object later;
+    self->right += o.size == size && is_filled(o.data, size, 3);
+    self->right += cargo.object.size == size && is_filled(cargo.object.data, size, 3);
+    self->right += manta_object_get(cargo.ref, MANTA_FOREVER, &later) == MANTA_OK && is_filled(later.data, later.size, 3);
+    self->right += cargo.label.size == 6 && memcmp(cargo.label.data, "a tree", 6) == 0;
+}
+MANTA_METHOD(Born, right, uint32_t) { return self->right; }
+MANTA_CLASS(Born, init, right)
+
 /* argument: the store or "-", the address, room for objects. Serves until the parent closes the socket or kills it. */
 CHILD(server)
 {
@@ -597,3 +613,48 @@ static void without_memory(bool stores)
 }
 TEST(without_memory_tables) { without_memory(false); }
 TEST(without_memory_stores) { without_memory(true); }
+
+/* ---- constructors ---- */
+
+static Born_ref born(manta_process where, int how, manta_ref ref, size_t size)
+{
+    Cargo c = {ref, manta_str_of("a tree"), manta_object_of(ref)};
+    return Born_spawn_with(MANTA_OPTIONS(.process = where), how, size, manta_object_of(ref), c);
+}
+
+static void constructors(bool stores)
+{
+    const size_t sizes[] = {0, 100, 65537, 3000000};
+    group g;
+    uint32_t right;
+    EXPECT(group_start(&g, (setup){.count = 3, .stores = stores}));
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        manta_ref ref;
+        EXPECT_EQ(manta_scope_begin(), MANTA_OK);
+        EXPECT(put_filled(sizes[i], 3, &ref));
+        Born_ref here = born(manta_this_process(), 0, ref, sizes[i]), there = born(g.there[0], 0, ref, sizes[i]);
+        Born_ref bad = born(g.there[0], 1, ref, sizes[i]);
+        EXPECT_EQ(manta_join(Keeper_keep(g.keeper[1], ref)), MANTA_OK);
+        EXPECT_EQ(manta_scope_end(), MANTA_OK); /* the arguments keep it, until the constructors have run */
+        EXPECT_EQ(manta_await(Born_right(here)), 4);
+        EXPECT_EQ(manta_await(Born_right(there)), 4);
+        EXPECT(manta_get(Born_right(bad), &right) != MANTA_OK);
+        EXPECT_EQ(manta_scope_begin(), MANTA_OK);
+        Born_ref third = born(g.there[2], 0, manta_await(Keeper_kept(g.keeper[1])), sizes[i]); /* it is ours, by another one's name */
+        EXPECT_EQ(manta_await(Born_right(third)), 4);
+        EXPECT_EQ(manta_join(Keeper_drop(g.keeper[1])), MANTA_OK);
+        EXPECT_EQ(manta_scope_end(), MANTA_OK);
+    }
+    manta_ref last;
+    EXPECT_EQ(manta_scope_begin(), MANTA_OK);
+    EXPECT(put_filled(3000000, 3, &last));
+    Born_ref killed = born(g.there[2], 2, last, 3000000);
+    EXPECT(!killed.actor.id || manta_get(Born_right(killed), &right) != MANTA_OK);
+    EXPECT(!born(g.there[2], 0, last, 3000000).actor.id || WAIT_FOR(!manta_is_alive(killed.actor), 20));
+    EXPECT_EQ(manta_scope_end(), MANTA_OK);
+    EXPECT(group_stop(&g, 2));
+}
+
+/* Objects go along with a spawn in another process, and are there when the constructor runs; a constructor that fails, or takes its process along, leaves none behind. */
+TEST(constructors_tables) { constructors(false); }
+TEST(constructors_stores) { constructors(true); }
