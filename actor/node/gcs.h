@@ -58,10 +58,10 @@ void gcs_know(manta_actor server); /* somebody to ask: the actor of this node's 
 manta_status gcs_call(bool is_query, void *bytes, size_t size, uint64_t timeout_ms, gcs_reply *out);
 void gcs_client_stop(void);
 bool gcs_is_known(void);
-void gcs_refresh(void);                     /* asks who serves now, for the day when the leader is gone; waits */
-void gcs_suspect(uint64_t node);            /* tells the leader that this process does not reach the node */
-size_t gcs_servers(char *out, size_t room); /* their addresses, as far as they are known here, with commas between */
-manta_actor gcs_some_server(void);          /* that serves; waits; {0}: none is found now */
+void gcs_refresh(void);                                      /* asks who serves now, for the day when the leader is gone; waits */
+void gcs_suspect(uint64_t node);                             /* tells the leader that this process does not reach the node */
+size_t gcs_servers(char *out, size_t room);                  /* their addresses, as far as they are known here, with commas between */
+manta_actor gcs_some_server(void);                           /* that serves; waits; {0}: none is found now */
 bool gcs_is_there(manta_actor server, uint64_t patience_ms); /* it answers, and serves; waits */
 /* The process that listens there, connecting when it is not up yet. */
 manta_status process_at(const char *address, uint64_t timeout_ms, manta_process *out);
