@@ -19,7 +19,7 @@ static void give_back(lessor *l, bundle_entry *b)
     for (uint32_t i = 0; i < l->n_workers; i++)
         if (l->workers[i]->pool == b) l->workers[i]->pool = NULL;
     base_free(b);
-    l->changed = true;
+    leases_changed(l);
 }
 
 static void refuse_waiting(lessor *l, uint64_t group)
@@ -84,7 +84,7 @@ static bundle_entry *have_one(lessor *l, const reservation *r, const char *text,
     *b = (bundle_entry){.next = l->bundles, .group = r->group, .index = index, .total = need, .available = need};
     l->bundles = b;
     resources_take(&l->nodes[0].place.available, &need);
-    l->changed = true;
+    leases_changed(l);
     return b;
 }
 
@@ -118,17 +118,20 @@ bool bundles_reserve(lessor *l, uint64_t group, uint64_t attempt, int32_t step, 
     return ok;
 }
 
-void bundles_expire(lessor *l, uint64_t now_ns)
+bool bundles_expire(lessor *l, uint64_t now_ns)
 {
+    bool some = false;
     for (bundle_entry **at = &l->bundles; *at;) {
         bundle_entry *b = *at;
         uint64_t limit_ms = b->committed ? COMMITTED_MS : PREPARED_MS;
+        some = some || !b->confirmed;
         if (b->confirmed || now_ns - b->since_ns <= limit_ms * OS_NS_PER_MS) at = &b->next;
         else {
             *at = b->next;
             give_back(l, b);
         }
     }
+    return some;
 }
 
 /* ---- for manta status ---- */

@@ -117,7 +117,7 @@ static void take(lessor *l, lease_entry *x, const fit *f)
     w->leases++;
     w->lent = false;
     queue_use(&l->queue, r->job, &r->need, false);
-    l->changed = true;
+    leases_changed(l);
 }
 
 bool grant_make(lessor *l, lease_request *r)
@@ -154,7 +154,7 @@ void grant_end(lessor *l, lease_entry *x)
     w->lent = w->blocked && w->leases;
     queue_use(&l->queue, r->job, &r->need, true);
     (void)id_table_remove(&l->leases, r->id);
-    l->changed = true;
+    leases_changed(l);
     base_free(x);
 }
 

@@ -84,7 +84,7 @@ static void enqueue(lessor *l, lease_request *r, bool infeasible)
     bool report = infeasible && !r->infeasible;
     r->infeasible = infeasible;
     if (report && !r->unfit_ns) say_infeasible(r);
-    l->changed = true;
+    leases_changed(l);
     if (!queue_push(&l->queue, r)) refuse(l, r, MANTA_ELIMIT, "too many requests wait on the node");
 }
 
@@ -234,11 +234,27 @@ MANTA_METHOD_DEFINE(MantaLeases, steal, void, (manta_actor, leases), (manta_str,
         left--;
     }
     l->nodes[thief].place.available = there.available;
+    leases_changed(l);
+}
+
+MANTA_METHOD_DECLARE(MantaLeases, tick, void)
+
+/* A node where nothing happens and nothing is kept does not tick. */
+static void begin_to_tick(lessor *l)
+{
+    if (!l->is_ticking) (void)MantaLeases_tick_after(GOSSIP_MS, MantaLeases_ref_of(l->self));
+    l->is_ticking = true;
+}
+
+void leases_changed(lessor *l)
+{
     l->changed = true;
+    begin_to_tick(l);
 }
 
 void leases_drain(lessor *l)
 {
+    begin_to_tick(l);
     for (lease_request *r; (r = queue_next(&l->queue, &l->nodes[0].place.total, grant_may, l));)
         if (!grant_make(l, r)) refuse(l, queue_remove(&l->queue, r), MANTA_EINIT, manta_last_error()->message);
     grants_call_back(l, pool_now_ns());
@@ -340,7 +356,7 @@ MANTA_METHOD_DEFINE(MantaLeases, release, void, (uint64_t, id), (bool, kill))
     else if (r) base_free(queue_remove(&l->queue, r));
     else if (at > 0 && at < NODES_LIMIT) (void)MantaLeases_release_send(MantaLeases_ref_of(l->nodes[at].leases), id, kill);
     if (!x) remember(l, id, TOMBSTONE);
-    l->changed = true;
+    leases_changed(l);
     leases_drain(l);
 }
 
@@ -404,7 +420,7 @@ MANTA_METHOD_DEFINE(MantaLeases, node, void, (MantaNodeInfo, info), (uint32_t, n
         l->nodes[i] = l->nodes[--l->n_nodes];
     }
     for (i = 0; i < l->n_nodes; i++) l->nodes[i].place.labels = l->nodes[i].labels;
-    l->changed = true;
+    leases_changed(l);
     leases_place_again(l);
     leases_drain(l);
 }
@@ -429,18 +445,19 @@ static void gossip(lessor *l)
         (void)MantaLeases_load_send(MantaLeases_ref_of(l->nodes[i].leases), l->self, manta_str_of(text), l->queue.count);
 }
 
-MANTA_METHOD_DECLARE(MantaLeases, tick, void)
 MANTA_METHOD_DEFINE(MantaLeases, tick, void)
 {
     struct lessor *l = self->l;
     uint64_t now = pool_now_ns();
-    bundles_expire(l, now);
+    l->is_ticking = false;
+    bool some = bundles_expire(l, now);
     gossip(l);
     grants_call_back(l, now);
     drain_recall(l);
     refuse_unfit(l, now);
     workers_tick(l, now);
     limits_tick(l, now);
+    if (some || l->n_workers || l->queue.count || l->leases.count) begin_to_tick(l);
 }
 
 /* ---- jobs and their workers ---- */
@@ -635,7 +652,6 @@ MANTA_METHOD_DEFINE(MantaLeases, init, void, (MantaNodeInfo, info), (uint64_t, i
     rng_init(&l->random, os_random_u64());
     for (int64_t i = 0, left = resources_get(&l->nodes[0].place.total, "gpus"); i < GPUS_LIMIT && left > 0; i++, left -= RESOURCE_UNIT)
         l->gpus[i] = left < RESOURCE_UNIT ? left : RESOURCE_UNIT;
-    (void)MantaLeases_tick_every(GOSSIP_MS, MantaLeases_ref_of(l->self));
 }
 
 static void forget(void *self)

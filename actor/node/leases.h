@@ -142,6 +142,7 @@ typedef struct lessor {
     int64_t gpus[GPUS_LIMIT]; /* free, of each */
     rng random;
     bool changed;     /* since the last gossip */
+    bool is_ticking;  /* there is something to look after, or to tell */
     uint64_t idle_ns; /* after which a worker without leases is ended */
     uint32_t turn;
     uint64_t leaving[NODES_LIMIT]; /* ids of nodes that are drained; drain.c */
@@ -166,6 +167,7 @@ void limits_tick(lessor *l, uint64_t now_ns);
 /* leases.c */
 job_view *job_of(lessor *l, uint64_t id);
 void leases_drain(lessor *l);       /* grants what can be granted */
+void leases_changed(lessor *l);     /* what is free here: the others hear of it within GOSSIP_MS */
 void leases_place_again(lessor *l); /* the nodes have changed: what cannot run here may go elsewhere */
 
 bool job_add(lessor *l, const MantaJob *job, manta_str path); /* false: manta_fail has been called */
@@ -195,7 +197,7 @@ bundle_entry *bundle_of(lessor *l, uint64_t group, int32_t index);
 
 /* bundles.c */
 bool bundles_reserve(lessor *l, uint64_t group, uint64_t attempt, int32_t step, manta_str text);
-void bundles_expire(lessor *l, uint64_t now_ns);
+bool bundles_expire(lessor *l, uint64_t now_ns); /* true: there are some that may yet */
 /* owner.c, placement.c */
 manta_status group_places(
     uint64_t id, int32_t bundle, manta_actor *out, uint32_t room, uint32_t *out_n); /* waits until the group is there */

@@ -14,7 +14,7 @@
 #include "actor/node/raylet.h"
 #include "actor/node/simulation.h"
 
-enum { PULSE_MS = 1000, FENCE_MS = 10000, REACH_MS = 3000, LEAVE_MS = 1000, OTHERS = 1024, PROCESSES = 4096 };
+enum { PULSE_MS = 1000, CALM_MS = 3000, FENCE_MS = 10000, REACH_MS = 3000, LEAVE_MS = 1000, OTHERS = 1024, PROCESSES = 4096 };
 
 typedef struct other { /* a node that lives, as far as the table says */
     uint64_t id, epoch;
@@ -223,34 +223,40 @@ MANTA_METHOD_DEFINE(MantaMembers, on_down, void, (manta_actor, who), (int32_t, s
     }
 }
 
-/* ---- every second ---- */
+/* ---- every second, or less often while all is well ---- */
 
 /* Whether the control store still counts this node among the living; says nothing when it cannot be asked. */
-static void look_at_own_row(members *m)
+static bool look_at_own_row(members *m)
 {
     manta_writer w;
     gcs_reply reply;
     gcs_node_row row = {0};
     manta_writer_init_growing(&w);
     gcs_write_node_get(&w, NULL, &(gcs_node_get){the_node.process});
-    if (control_call("a node's pulse", true, &w, PULSE_MS, &reply)) return;
+    if (control_call("a node's pulse", true, &w, PULSE_MS, &reply)) return false;
     m->reached_ns = manta_now_ns();
     manta_reader r = gcs_reply_reader(&reply);
     gcs_read_node_row(&r, &row);
     if (!r.status && row.state == GCS_NODE_STATE_DEAD) fence(m, "it was declared dead");
+    return true;
 }
 
 MANTA_METHOD_DEFINE(MantaMembers, pulse, void)
 {
     members *m = self->m;
+    bool is_calm = true;
     if (m->is_fenced) return;
     for (uint32_t i = 0; i < m->n_others; i++) {
-        if (!m->others[i].raylet.id) miss(&m->others[i]);
+        if (m->others[i].raylet.id) continue;
+        is_calm = false;
+        miss(&m->others[i]);
     }
-    look_at_own_row(m);
+    is_calm = look_at_own_row(m) && is_calm;
     gcs_refresh();
     if (manta_now_ns() - m->reached_ns > m->fence_ns) fence(m, "no majority of the control store's servers can be reached");
-    (void)MantaMembers_pulse_after(PULSE_MS, me());
+    uint64_t calm_ms = m->fence_ns / OS_NS_PER_MS / 4;
+    if (calm_ms > CALM_MS) calm_ms = CALM_MS;
+    (void)MantaMembers_pulse_after(is_calm && calm_ms > PULSE_MS ? calm_ms : PULSE_MS, me());
 }
 
 /* ---- start and stop ---- */

@@ -57,6 +57,8 @@ typedef struct dial { /* a connection that we began */
     void *connection, *monitor;           /* of link_ops; NULL: none is open */
     struct session *session;              /* after WELCOME */
     bool is_reached, is_welcome, is_over; /* the first two: on this epoch */
+    bool is_quiet;                        /* link_ops': nothing to receive, and not used since that was seen */
+    int item, items;                      /* link_ops': where it is polled */
 } dial;
 
 /* What carries frames. It reports a connection that we began by dial_connected, dial_broken or dial_end, and frames by take_dial_frame and take_route_frame, always on the owner's thread. */
@@ -129,8 +131,8 @@ struct links {
     id_table graves; /* by process: its sessions that are over */
     id_table routes; /* connections that others began, by number */
     dial *dials;
-    uint64_t now_ns, ticked_ns;
-    link_counts counts; /* read by others */
+    uint64_t now_ns, ticked_ns, beat_ns; /* beat: the next time for signs of life */
+    link_counts counts;                  /* read by others */
 };
 
 /* ---- links.c ---- */

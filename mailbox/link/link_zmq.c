@@ -21,6 +21,7 @@ enum {
     KEEPALIVE_S = 20,
     HANDSHAKE_MS = 5000, /* of ZeroMQ's own; then the connection is closed */
     GOODBYE_MS = 100,    /* for a last word to leave */
+    PASSES = 4,          /* after a sleep, over those only that may have something */
     ALONE_NS = 20000     /* a message so long after the one before goes by its sender */
 };
 
@@ -79,6 +80,7 @@ static void close_dealer(dial *d, bool after_goodbye)
 static bool open_dealer(dial *d)
 {
     links *l = d->links;
+    d->is_quiet = false;
     d->connection = socket_new(l, ZMQ_DEALER);
     if (d->connection && curve_set(zmq_of(l), d->connection, false) && (d->monitor = watch(l, d)) &&
         zmq_connect(d->connection, d->address) == 0)
@@ -97,12 +99,17 @@ static int send_parts(void *socket, zmq_msg_t *m, zmq_msg_t *body)
     return 0;
 }
 
-static int send_dealer(dial *d, zmq_msg_t *m, zmq_msg_t *body) { return send_parts(d->connection, m, body); }
+static int send_dealer(dial *d, zmq_msg_t *m, zmq_msg_t *body)
+{
+    d->is_quiet = false;
+    return send_parts(d->connection, m, body);
+}
 
 static int send_router(links *l, uint32_t route, zmq_msg_t *m, zmq_msg_t *body)
 {
     unsigned char id[ROUTE_BYTES] = {0};
     memcpy(id + 1, &route, 4);
+    zmq_of(l)->is_quiet = false;
     if (zmq_send(zmq_of(l)->router, id, sizeof id, ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0) return errno;
     return send_parts(zmq_of(l)->router, m, body);
 }
@@ -131,10 +138,16 @@ static void read_monitor(links *l, dial *d)
     }
 }
 
+/*
+ * A descriptor of ZeroMQ that is not readable says that nothing has come since its socket was last used and had nothing. So after a sleep the sockets that poll did not name are left alone, as long as nothing else uses them:
+ * with many peers, most wake-ups are for one of them. All are looked at again after some passes without a sleep.
+ */
+static bool is_skipped(const links *l, bool is_quiet) { return is_quiet && zmq_of(l)->passes > 0; }
+
 static void read_monitors(links *l)
 {
     for (dial *d = l->dials; d; d = d->next)
-        if (!d->is_over && d->monitor) read_monitor(l, d);
+        if (!d->is_over && d->monitor && !is_skipped(l, d->is_quiet)) read_monitor(l, d);
 }
 
 /* ---- the loop ---- */
@@ -170,6 +183,7 @@ static bool receive_router(links *l)
 {
     link_zmq *z = zmq_of(l);
     bool some = false;
+    z->is_quiet = false;
     for (int i = 0; i < RECEIVE_BATCH; i++) {
         unsigned char id[ROUTE_BYTES + 1];
         parts p;
@@ -188,6 +202,7 @@ static bool receive_router(links *l)
 static bool receive_dial(links *l, dial *d)
 {
     bool some = false;
+    d->is_quiet = false;
     for (int i = 0; i < RECEIVE_BATCH && d->connection && !d->is_over; i++) {
         parts p;
         receive_parts(d->connection, &p);
@@ -201,8 +216,11 @@ static bool receive_dial(links *l, dial *d)
 
 static bool receive_all(links *l)
 {
-    bool some = zmq_of(l)->router && receive_router(l);
-    for (dial *d = l->dials; d; d = d->next) some = receive_dial(l, d) || some;
+    link_zmq *z = zmq_of(l);
+    bool some = z->router && !is_skipped(l, z->is_quiet) && receive_router(l);
+    for (dial *d = l->dials; d; d = d->next)
+        if (!is_skipped(l, d->is_quiet)) some = receive_dial(l, d) || some;
+    if (z->passes) z->passes--;
     return some;
 }
 
@@ -215,12 +233,22 @@ static bool has_input(void *socket)
     return zmq_getsockopt(socket, ZMQ_EVENTS, &events, &n) == 0 && events & ZMQ_POLLIN;
 }
 
-static bool add_item(link_zmq *z, int *n, void *socket)
+static bool add_item(link_zmq *z, int *n, void *socket, bool is_quiet)
 {
     int fd = -1;
     size_t size = sizeof fd;
     if (socket && zmq_getsockopt(socket, ZMQ_FD, &fd, &size) == 0) z->items[(*n)++] = (struct pollfd){fd, POLLIN, 0};
-    return socket && has_input(socket);
+    return socket && !is_quiet && has_input(socket);
+}
+
+static bool add_dial(link_zmq *z, int *n, dial *d)
+{
+    d->item = *n;
+    bool some = add_item(z, n, d->connection, d->is_quiet);
+    some = add_item(z, n, d->monitor, d->is_quiet) || some;
+    d->items = *n - d->item;
+    d->is_quiet = !some && d->items == 2;
+    return some;
 }
 
 /*
@@ -231,7 +259,10 @@ static bool fill_items(const links *l, link_zmq *z, int *n)
 {
     int wanted = 3;
     *n = 0;
-    for (dial *d = l->dials; d; d = d->next) wanted += 2;
+    for (dial *d = l->dials; d; d = d->next) {
+        wanted += 2;
+        d->items = 0;
+    }
     if (wanted > z->items_room) {
         struct pollfd *items = base_realloc(z->items, (size_t)wanted * 2 * sizeof *items);
         if (items) {
@@ -241,13 +272,24 @@ static bool fill_items(const links *l, link_zmq *z, int *n)
     }
     if (z->items_room < 3) return true;
     z->items[(*n)++] = (struct pollfd){z->wake_fd, POLLIN, 0};
-    bool some = add_item(z, n, z->router);
-    some = add_item(z, n, z->zap) || some;
-    for (dial *d = l->dials; d && *n + 2 <= z->items_room; d = d->next) {
-        some = add_item(z, n, d->connection) || some;
-        some = add_item(z, n, d->monitor) || some;
-    }
+    bool some = add_item(z, n, z->router, z->is_quiet);
+    z->is_quiet = !some && *n == 2;
+    some = add_item(z, n, z->zap, false) || some;
+    for (dial *d = l->dials; d && *n + 2 <= z->items_room; d = d->next) some = add_dial(z, n, d) || some;
     return !some;
+}
+
+/* What poll named is to be looked at; and who was not polled. */
+static void take_items(links *l)
+{
+    link_zmq *z = zmq_of(l);
+    z->passes = PASSES;
+    if (z->is_quiet && z->items[1].revents) z->is_quiet = false;
+    for (dial *d = l->dials; d; d = d->next) {
+        if (!d->items) d->is_quiet = false;
+        for (int i = 0; i < d->items; i++)
+            if (z->items[d->item + i].revents) d->is_quiet = false;
+    }
 }
 
 static void sleep_until(links *l, uint64_t due)
@@ -263,6 +305,7 @@ static void sleep_until(links *l, uint64_t due)
     pthread_mutex_unlock(&z->turn);
     if (sleeps) (void)poll(z->items, (nfds_t)n, timeout);
     pthread_mutex_lock(&z->turn);
+    if (sleeps && n) take_items(l);
     store_seq(&l->parked, 0);
     eventfd_t count;
     if (sleeps && n && z->items[0].revents) (void)eventfd_read(z->wake_fd, &count);

@@ -17,6 +17,8 @@ typedef struct link_zmq {
     pthread_t thread;
     pthread_mutex_t turn; /* held by who may use the sockets: the thread, but while it sleeps, a sender */
     uint64_t sent_ns;     /* when a sender last used them */
+    bool is_quiet;        /* the router: nothing to receive, and not used since that was seen */
+    int passes;           /* to come, over those that are not quiet */
     struct pollfd *items;
     int items_room;
 } link_zmq;

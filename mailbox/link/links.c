@@ -7,7 +7,7 @@
 
 #include "mailbox/link/link_internal.h"
 
-enum { MESSAGE_DEFAULT = 64 << 20, PEERS_DEFAULT = 4096, HEARTBEAT_DEFAULT_MS = 200, DOWN_DEFAULT_MS = 1800, SPIN_DEFAULT_US = 5 };
+enum { MESSAGE_DEFAULT = 64 << 20, PEERS_DEFAULT = 4096, HEARTBEAT_DEFAULT_MS = 400, DOWN_DEFAULT_MS = 1800, SPIN_DEFAULT_US = 5 };
 #define CREDIT_DEFAULT (64ull << 20)
 
 static _Thread_local char error_text[512];
@@ -54,16 +54,21 @@ static uint64_t own_absence(links *l)
     return gap > 2 * l->heartbeat_ns ? gap - l->heartbeat_ns : 0;
 }
 
+/*
+ * Signs of life go to all peers at once, at multiples of the heartbeat, which are the same for all processes of a machine: so an idle one is awake a few times a second, however many peers it has. Who was told something
+ * in the last quarter is left out, so the longest silence is 5/4 of the heartbeat.
+ */
 bool links_tick(links *l)
 {
     uint64_t absence = own_absence(l);
     size_t cursor = 0;
-    bool blocked = false;
+    bool blocked = false, beats = l->now_ns >= l->beat_ns;
+    if (beats) l->beat_ns = (l->now_ns / l->heartbeat_ns + 1) * l->heartbeat_ns;
     for (session *s; (s = id_table_next(&l->sessions, &cursor, NULL));) {
         bool connected = session_is_connected(s);
         s->heard_ns = s->heard_ns + absence < l->now_ns ? s->heard_ns + absence : l->now_ns;
         if (s->is_blocked && connected) session_pump(s);
-        if (connected && ((s->ack_due_ns && l->now_ns >= s->ack_due_ns) || l->now_ns - s->said_ns >= l->heartbeat_ns))
+        if (connected && ((s->ack_due_ns && l->now_ns >= s->ack_due_ns) || (beats && l->now_ns - s->said_ns >= l->heartbeat_ns / 4)))
             session_say(s, FRAME_ACK);
         blocked = blocked || (connected && s->is_blocked);
         if (l->now_ns - s->heard_ns <= l->down_after_ns) continue;
@@ -77,7 +82,7 @@ static uint64_t earlier(uint64_t a, uint64_t b) { return b && b < a ? b : a; }
 
 uint64_t links_due(const links *l, bool is_blocked)
 {
-    uint64_t due = l->now_ns + l->heartbeat_ns;
+    uint64_t due = l->beat_ns;
     size_t cursor = 0;
     if (is_blocked) return l->now_ns + OS_NS_PER_MS;
     for (session *s; (s = id_table_next(&l->sessions, &cursor, NULL));)
