@@ -317,7 +317,7 @@ manta_status node_start(const manta_config *c)
     bool shared = the_objects == &object_store_table && strcmp(c->store, "private") != 0;
     name_store(shared ? c->store : "");
     the_node.is_on = true;
-    lineage_start(c->lineage_bytes);
+    lineage_start(c->lineage_bytes, c->lineage_after_ms);
     manta_status status = (the_node.service = service_start()) ? transfer_start(c) : manta_last_error()->status;
     if (!status) status = open_links(c);
     if (!status) status = join(c);

@@ -10,15 +10,29 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "actor/node/gcs.h"
 #include "actor/node/lineage_internal.h"
+#include "actor/node/raylet.h"
 
-enum { LOOK_MS = 200, LOOK_AT = 4096, BORROWERS_LIMIT = 1 << 16 };
+enum {
+    LOOK_MS = 200,
+    LOOK_AT = 4096,
+    BORROWERS_LIMIT = 1 << 16,
+    DROPS_LIMIT = 1 << 14,
+    SHIP_BYTES = 256 << 10, /* in one command */
+    FOREIGN_MS = 60000,     /* by then its owner has shipped it, or is known to be gone */
+    ANCESTORS = 256         /* that are carried along */
+};
 #define LINEAGE_BYTES_DEFAULT (64ull << 20)
 
 static struct {
     pthread_mutex_t lock;
     id_table by_root; /* outputs */
-    lineage_spec *oldest, *newest, *next_look;
+    lineage_spec *oldest, *newest, *next_look, *next_ship;
+    rebuild *searching;
+    manta_ref *drops;
+    uint32_t n_drops;
+    uint64_t after_ns;
     uint64_t limit, bytes, count;
     lineage_counts counts;
     pool_timer timer;
@@ -48,6 +62,7 @@ static void append(lineage_spec *s)
     s->older = all.newest;
     *(all.newest ? &all.newest->newer : &all.oldest) = s;
     all.newest = s;
+    if (!all.next_ship) all.next_ship = s;
     all.bytes += s->cost;
     all.count++;
 }
@@ -55,6 +70,7 @@ static void append(lineage_spec *s)
 static void leave_list(lineage_spec *s)
 {
     if (all.next_look == s) all.next_look = s->newer;
+    if (all.next_ship == s) all.next_ship = s->newer;
     *(s->newer ? &s->newer->older : &all.newest) = s->older;
     *(s->older ? &s->older->newer : &all.oldest) = s->newer;
     all.bytes -= s->cost;
@@ -71,9 +87,16 @@ static void drop_record(lineage_spec *s, manta_lost_reason reason)
     s->record_bytes = 0;
 }
 
+/* What came from others: until it is in the control store. */
+static bool is_young(const lineage_spec *s)
+{
+    uint64_t age_ms = (pool_now_ns() - s->made_ns) / OS_NS_PER_MS;
+    return (s->is_foreign && age_ms < FOREIGN_MS) || (s->is_adopted && !s->is_shipped && age_ms < GCS_LINEAGE_KEPT_MS);
+}
+
 static bool is_needed(const lineage_spec *s)
 {
-    bool needed = s->is_running || s->references;
+    bool needed = s->is_running || s->references || is_young(s);
     for (uint32_t i = 0; i < s->n_outputs && !needed; i++) needed = s->outputs[i].local.id[0] || s->outputs[i].n_borrowers;
     return needed;
 }
@@ -92,7 +115,10 @@ static void take_out(lineage_spec *s, lineage_spec **gone)
 {
     leave_list(s);
     for (uint32_t i = 0; i < s->n_outputs; i++)
-        if (find(s->outputs[i].root) == &s->outputs[i]) (void)id_table_remove(&all.by_root, key_of(s->outputs[i].root));
+        if (find(s->outputs[i].root) == &s->outputs[i]) {
+            (void)id_table_remove(&all.by_root, key_of(s->outputs[i].root));
+            if (s->is_shipped && !s->is_adopted && all.drops && all.n_drops < DROPS_LIMIT) all.drops[all.n_drops++] = s->outputs[i].root;
+        }
     for (uint32_t i = 0; i < s->n_parents; i++) {
         lineage_output *o = find(s->parents[i]);
         if (o && o->spec->references) o->spec->references--;
@@ -133,6 +159,20 @@ static void look_at(lineage_spec *s, lineage_spec **gone)
     else s->is_unneeded = true;
 }
 
+static bool is_for_shipping(const lineage_spec *s)
+{
+    bool is_old = s->is_adopted || pool_now_ns() - s->made_ns >= all.after_ns;
+    return s->record && !s->is_foreign && !s->is_shipped && !s->is_unshippable && is_old;
+}
+
+/* The first that is to be shipped is next_ship. */
+static bool has_to_ship(void)
+{
+    while (all.next_ship && (all.next_ship->is_shipped || all.next_ship->is_unshippable || !all.next_ship->record))
+        all.next_ship = all.next_ship->newer;
+    return all.next_ship && all.after_ns != UINT64_MAX && is_for_shipping(all.next_ship);
+}
+
 static void look(worker *w, pool_timer *t)
 {
     lineage_spec *gone = NULL;
@@ -144,10 +184,12 @@ static void look(worker *w, pool_timer *t)
         all.next_look = s->newer;
         look_at(s, &gone);
     }
+    bool news = all.n_drops || has_to_ship();
     all.is_timed = all.count && lineage_is_on();
     if (all.is_timed) pool_timer_start(w, &all.timer, pool_now_ns() + LOOK_MS * OS_NS_PER_MS);
     pthread_mutex_unlock(&all.lock);
     free_all(w, gone);
+    if (news) lineage_ship();
 }
 
 /* ---- adding ---- */
@@ -165,15 +207,21 @@ static lineage_spec *spec_new(const lineage_made *made, const gathered_refs *out
     lineage_spec *s = base_calloc(1, sizeof *s + outputs->count * sizeof s->outputs[0]);
     if (!s) return NULL;
     s->method = made->method;
+    s->owner = the_node.process;
+    s->job = the_job.id;
+    s->made_ns = pool_now_ns();
     s->runs_left = made->retries;
     s->is_answer = !made->result;
     s->reason = MANTA_LOST_NOT_RETRIABLE;
     s->n_outputs = outputs->count;
     for (uint32_t i = 0; i < outputs->count; i++)
         s->outputs[i] = (lineage_output){.root = transfer_root(outputs->items[i]), .local = outputs->items[i], .spec = s, .index = i};
-    if (made->retries &&
-        !(s->record = record_pack(made, &(gathered_refs){.items = outputs->items, .count = outputs->count}, &s->record_bytes)))
-        s->reason = MANTA_LOST_NO_MEMORY;
+    if (!made->retries) return s;
+    manta_ref *roots = base_alloc(outputs->count * sizeof *roots);
+    for (uint32_t i = 0; roots && i < outputs->count; i++) roots[i] = s->outputs[i].root;
+    s->record = roots ? record_pack(made, roots, outputs->count, &s->record_bytes) : NULL;
+    if (!s->record) s->reason = MANTA_LOST_NO_MEMORY;
+    base_free(roots);
     return s;
 }
 
@@ -240,15 +288,62 @@ void lineage_add(worker *w, const lineage_made *made)
 bool lineage_is_known(manta_ref root)
 {
     pthread_mutex_lock(&all.lock);
+    lineage_output *o = all.count ? find(root) : NULL;
+    bool known = o && !o->spec->is_foreign;
+    pthread_mutex_unlock(&all.lock);
+    return known;
+}
+
+bool lineage_can_make(manta_ref root)
+{
+    pthread_mutex_lock(&all.lock);
     bool known = all.count && find(root);
     pthread_mutex_unlock(&all.lock);
     return known;
 }
 
+typedef struct carried { /* copies of records that go ahead of a message, the newest first */
+    void *records[ANCESTORS];
+    size_t bytes[ANCESTORS];
+    uint32_t count;
+} carried;
+
+/* Under the lock. What is not in the control store yet, and what that was made of. */
+static void gather_carried(lineage_spec *s, carried *c)
+{
+    if (s->is_shipped || !s->record || c->count == ANCESTORS) return;
+    void *copy = base_alloc(s->record_bytes);
+    if (!copy) return;
+    memcpy(copy, s->record, s->record_bytes);
+    c->records[c->count] = copy;
+    c->bytes[c->count++] = s->record_bytes;
+    for (uint32_t i = 0; i < s->n_parents; i++) {
+        lineage_output *o = find(s->parents[i]);
+        if (o) gather_carried(o->spec, c);
+    }
+}
+
+static void carry(carried *c, peer *target)
+{
+    wire_head h = {.kind = WIRE_RECORD};
+    while (c->count) {
+        c->count--;
+        (void)peer_send(target, &h, c->records[c->count], c->bytes[c->count], false);
+        base_free(c->records[c->count]);
+    }
+}
+
 bool lineage_travels(manta_ref root, peer *target)
 {
-    (void)target;
-    return lineage_is_known(root);
+    carried c = {.count = 0};
+    if (!load_relaxed(&owner_is_on)) return false;
+    pthread_mutex_lock(&all.lock);
+    lineage_output *o = all.count ? find(root) : NULL;
+    bool known = o && !o->spec->is_foreign;
+    if (known && target) gather_carried(o->spec, &c);
+    pthread_mutex_unlock(&all.lock);
+    carry(&c, target);
+    return known;
 }
 
 static void unborrow(lineage_output *o, uint64_t process)
@@ -285,8 +380,13 @@ const char *lineage_borrowed(uint64_t process, const void *data, size_t bytes, b
 void lineage_peer_down(uint64_t process)
 {
     pthread_mutex_lock(&all.lock);
-    for (lineage_spec *s = all.oldest; s; s = s->newer)
+    for (lineage_spec *s = all.oldest; s; s = s->newer) {
         for (uint32_t i = 0; i < s->n_outputs; i++) unborrow(&s->outputs[i], process);
+        if (!s->is_foreign || s->owner != process) continue;
+        s->is_foreign = false; /* its owner may not have shipped it: we do */
+        s->is_adopted = true;
+        if (!all.next_ship || all.next_ship->made_ns > s->made_ns) all.next_ship = s;
+    }
     pthread_mutex_unlock(&all.lock);
 }
 
@@ -299,9 +399,9 @@ static void refuse_all(lineage_spec *s, manta_lost_reason reason)
     for (rebuild *r; (r = lineage_run_next(s, &index));) transfer_rebuilt(r, lost_error(r, reason, NULL));
 }
 
-void lineage_rebuild(worker *w, rebuild *r)
+void lineage_attach(worker *w, rebuild *r, bool may_search)
 {
-    bool start = false;
+    bool start = false, search = false;
     (void)w;
     pthread_mutex_lock(&all.lock);
     lineage_output *o = find(r->root);
@@ -311,10 +411,28 @@ void lineage_rebuild(worker *w, rebuild *r)
         o->wanted = r;
         start = !o->spec->is_running;
         o->spec->is_running = true;
+    } else if (may_search) {
+        search = true;
+        r->next = all.searching;
+        all.searching = r;
     }
     pthread_mutex_unlock(&all.lock);
-    if (!o) transfer_rebuilt(r, lost_error(r, MANTA_LOST_NO_RECORD, NULL));
+    if (search && lineage_search_start(r->root, r->owner)) return;
+    if (search) r = lineage_searching_take(r->root);
+    if (!o && r) transfer_rebuilt(r, lost_error(r, MANTA_LOST_NO_RECORD, NULL));
     else if (start && !lineage_run_start(r->root)) refuse_all(o->spec, MANTA_LOST_NO_MEMORY);
+}
+
+void lineage_rebuild(worker *w, rebuild *r) { lineage_attach(w, r, true); }
+
+rebuild *lineage_searching_take(manta_ref root)
+{
+    pthread_mutex_lock(&all.lock);
+    rebuild **at = &all.searching, *r;
+    while (*at && !ref_is((*at)->root, root)) at = &(*at)->next;
+    if ((r = *at)) *at = r->next;
+    pthread_mutex_unlock(&all.lock);
+    return r;
 }
 
 lineage_spec *lineage_run_begins(manta_ref root)
@@ -362,6 +480,91 @@ void *lineage_run_record(lineage_spec *s, uint64_t since_ns, size_t *out_bytes, 
     return copy;
 }
 
+/* ---- to the control store, and back ---- */
+
+static void batch_add(lineage_batch *b, lineage_spec *s)
+{
+    manta_bytes record = {s->record, s->record_bytes};
+    for (uint32_t i = 0; i < s->n_outputs; i++, b->n_records++) {
+        manta_pack_array(&b->records, 3);
+        manta_pack_uint64_t(&b->records, &s->outputs[i].root.id[0]);
+        manta_pack_uint64_t(&b->records, &s->outputs[i].root.id[1]);
+        manta_pack_manta_bytes(&b->records, &record);
+    }
+    s->references++;
+    b->specs[b->count++] = s;
+}
+
+bool lineage_batch_take(lineage_batch *b)
+{
+    b->count = b->n_records = 0;
+    manta_writer_init_growing(&b->records);
+    pthread_mutex_lock(&all.lock);
+    lineage_spec *s = has_to_ship() ? all.next_ship : NULL;
+    b->job = s ? s->job : 0;
+    for (; s && b->count < 256 && manta_writer_size(&b->records) < SHIP_BYTES; s = s->newer) {
+        if (s->record_bytes > SHIP_BYTES) s->is_unshippable = true;
+        if (s->job == b->job && is_for_shipping(s)) batch_add(b, s);
+    }
+    pthread_mutex_unlock(&all.lock);
+    return b->count && !b->records.status;
+}
+
+void lineage_batch_end(lineage_batch *b, bool is_shipped)
+{
+    pthread_mutex_lock(&all.lock);
+    for (uint32_t i = 0; i < b->count; i++) {
+        b->specs[i]->references--;
+        b->specs[i]->is_shipped |= is_shipped;
+        b->specs[i]->is_unshippable |= !is_shipped && b->specs[i]->is_adopted; /* its job's lineage is gone: kept here for a while */
+    }
+    pthread_mutex_unlock(&all.lock);
+    manta_writer_fini(&b->records);
+}
+
+uint32_t lineage_drops_take(manta_ref *out, uint32_t capacity)
+{
+    uint32_t n = 0;
+    pthread_mutex_lock(&all.lock);
+    while (n < capacity && all.n_drops) out[n++] = all.drops[--all.n_drops];
+    pthread_mutex_unlock(&all.lock);
+    return n;
+}
+
+manta_status lineage_take_in(worker *w, const void *record, size_t bytes, bool is_foreign)
+{
+    MantaRecord r;
+    if (!record_read(record, bytes, &r)) return MANTA_EDECODE;
+    uint32_t n = (uint32_t)(r.outputs.size / sizeof(manta_ref));
+    lineage_spec *s = base_calloc(1, sizeof *s + n * sizeof s->outputs[0]);
+    if (!s || !(s->record = base_alloc(bytes))) {
+        base_free(s);
+        return MANTA_ENOMEM;
+    }
+    memcpy(s->record, record, bytes);
+    s->record_bytes = bytes;
+    s->runs_left = r.retries;
+    s->is_answer = r.is_answer;
+    s->is_foreign = is_foreign;
+    s->is_adopted = s->is_shipped = !is_foreign;
+    s->owner = r.owner;
+    s->job = r.job;
+    s->made_ns = pool_now_ns();
+    s->n_outputs = n;
+    for (uint32_t i = 0; i < n; i++) {
+        s->outputs[i] = (lineage_output){.spec = s, .index = i};
+        memcpy(&s->outputs[i].root, (const unsigned char *)r.outputs.data + i * sizeof(manta_ref), sizeof(manta_ref));
+    }
+    add(w, s, &(gathered_refs){.count = 0});
+    return MANTA_OK;
+}
+
+const char *lineage_carried(worker *w, const void *record, size_t bytes)
+{
+    manta_status status = lineage_is_on() ? lineage_take_in(w, record, bytes, true) : MANTA_OK;
+    return status == MANTA_EDECODE ? "a record of lineage that is none" : NULL;
+}
+
 /* ---- start and stop ---- */
 
 void lineage_count(lineage_counts *out)
@@ -373,8 +576,11 @@ void lineage_count(lineage_counts *out)
     pthread_mutex_unlock(&all.lock);
 }
 
-void lineage_start(uint64_t limit_bytes)
+void lineage_start(uint64_t limit_bytes, uint32_t ship_after_ms)
 {
+    enum { AFTER_MS = 200 };
+    all.after_ns = ship_after_ms == UINT32_MAX ? UINT64_MAX : (ship_after_ms ? ship_after_ms : AFTER_MS) * (uint64_t)OS_NS_PER_MS;
+    all.drops = base_alloc(DROPS_LIMIT * sizeof *all.drops);
     all.limit = limit_bytes ? limit_bytes : LINEAGE_BYTES_DEFAULT;
     all.counts = (lineage_counts){.records = 0};
 }
@@ -382,12 +588,20 @@ void lineage_start(uint64_t limit_bytes)
 void lineage_stop(worker *w)
 {
     lineage_spec *gone = NULL;
+    for (rebuild *r; (r = all.searching);) {
+        all.searching = r->next;
+        transfer_rebuilt(r, lost_error(r, MANTA_LOST_NO_RECORD, NULL));
+    }
+    lineage_store_stop();
     for (lineage_spec *s = all.oldest; s; s = s->newer) refuse_all(s, MANTA_LOST_NO_MEMORY);
     pthread_mutex_lock(&all.lock);
     if (all.is_timed) (void)pool_timer_cancel(&all.timer);
     all.is_timed = false;
     while (all.oldest) take_out(all.oldest, &gone);
     id_table_fini(&all.by_root);
+    base_free(all.drops);
+    all.drops = NULL;
+    all.n_drops = 0;
     pthread_mutex_unlock(&all.lock);
     free_all(w, gone);
 }

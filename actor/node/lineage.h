@@ -15,6 +15,8 @@ typedef struct rebuild { /* an object that is needed and has no source left */
     struct rebuild *next;
     manta_ref root, local; /* local: a promise here; one count */
     uint64_t lost_with;    /* the process that had it last; 0: not known */
+    uint64_t owner;        /* 0: not known */
+    uint64_t redirect;     /* answer: that process makes it */
     uint64_t since_ns;
 } rebuild;
 
@@ -24,6 +26,11 @@ bool lineage_is_known(manta_ref root);
 bool lineage_travels(manta_ref root, struct peer *target);
 const char *lineage_borrowed(uint64_t process, const void *root, size_t bytes, bool begins); /* what is wrong with it, or NULL */
 void lineage_peer_down(uint64_t process);
+void lineage_orphaned(uint64_t owner); /* it is gone, and this process has refs that it owned */
+bool lineage_can_make(manta_ref root); /* also when somebody else owns it */
+bool lineage_may_make(manta_ref root); /* or, as this process stands for an owner that is gone, may find out how */
+const char *lineage_carried(worker *w, const void *record, size_t bytes); /* what is wrong with it, or NULL */
+uint32_t lineage_actors(void);                                            /* of this module's own */
 
 /* A task of a job has been answered: `result` is its result, or NULL for one whose answer will be the object `answer`. Its arguments are held by the caller meanwhile. */
 typedef struct lineage_made {
@@ -44,7 +51,7 @@ typedef struct lineage_counts {
     uint64_t records, bytes, rebuilt, longest_wait_ns; /* from the need of a lost object to its task's start */
 } lineage_counts;
 void lineage_count(lineage_counts *out);
-void lineage_start(uint64_t limit_bytes); /* 0: the default */
+void lineage_start(uint64_t limit_bytes, uint32_t ship_after_ms); /* 0: the default */
 void lineage_stop(worker *w);
 
 #endif

@@ -32,8 +32,13 @@ typedef struct lineage_spec {
     uint32_t references; /* a run, and specs whose tasks take an output of this one */
     uint32_t runs_left;
     bool is_running, is_answer, is_unneeded; /* is_unneeded: at the last look */
-    manta_ref *held;                         /* arguments that nobody knows how to make: a count each */
-    manta_ref *parents;                      /* roots of the others, a reference each */
+    bool is_foreign;                         /* another process owns it, and it came along with a ref */
+    bool is_adopted;                         /* another process owned it */
+    bool is_shipped;                         /* the control store has it */
+    bool is_unshippable;
+    uint64_t owner, job, made_ns;
+    manta_ref *held;    /* arguments that nobody knows how to make: a count each */
+    manta_ref *parents; /* roots of the others, a reference each */
     uint32_t n_held, n_parents, n_outputs;
     lineage_output outputs[];
 } lineage_spec;
@@ -46,7 +51,7 @@ typedef struct gathered_refs {
 } gathered_refs;
 gathered_refs refs_gather(const manta_layout *layout, const void *value); /* as refs of this process */
 /* base_free; NULL: no memory, or something cannot be packed. */
-unsigned char *record_pack(const lineage_made *made, const gathered_refs *outputs, size_t *out_bytes);
+unsigned char *record_pack(const lineage_made *made, const manta_ref *roots, uint32_t n_roots, size_t *out_bytes);
 bool record_read(const void *bytes, size_t size, MantaRecord *out); /* views */
 
 /* ---- lineage.c ---- */
@@ -55,6 +60,30 @@ lineage_spec *lineage_run_begins(manta_ref root);
 rebuild *lineage_run_next(lineage_spec *s, uint32_t *out_index);
 /* A copy of the record, base_free, when it may run once more; NULL: *out_reason. */
 void *lineage_run_record(lineage_spec *s, uint64_t since_ns, size_t *out_bytes, manta_lost_reason *out_reason);
+
+typedef struct lineage_batch {
+    lineage_spec *specs[256];
+    uint32_t count;
+    uint64_t job;
+    manta_writer records; /* array items */
+    uint32_t n_records;
+} lineage_batch;
+/* Records of one job that are to be shipped, a reference each; `records` is made. False: there are none. */
+bool lineage_batch_take(lineage_batch *b);
+void lineage_batch_end(lineage_batch *b, bool is_shipped);      /* gives them back */
+uint32_t lineage_drops_take(manta_ref *out, uint32_t capacity); /* roots of shipped records that have gone */
+/* Adds what another process packed. */
+manta_status lineage_take_in(worker *w, const void *record, size_t bytes, bool is_foreign);
+/* Those that wait while their record is searched. */
+rebuild *lineage_searching_take(manta_ref root);
+void lineage_attach(worker *w, rebuild *r, bool may_search);
+
+/* ---- lineage_store.c ---- */
+bool lineage_search_start(manta_ref root, uint64_t owner);
+void lineage_ship(void); /* there is something to ship, or to drop */
+/* The record of a root in the control store; waits. base_free. NULL: *out_reason says why not. */
+void *lineage_fetch(manta_ref root, size_t *out_bytes, manta_lost_reason *out_reason);
+void lineage_store_stop(void);
 
 /* ---- lineage_run.c ---- */
 bool lineage_run_start(manta_ref root); /* false: error_set says why not */

@@ -1,6 +1,7 @@
 #include <string.h>
 
 #include "actor/node/lineage_internal.h"
+#include "actor/node/raylet.h"
 
 /* ---- refs in values ---- */
 
@@ -44,7 +45,7 @@ static void *copy_of(const manta_writer *w, size_t *out_bytes)
     return copy;
 }
 
-unsigned char *record_pack(const lineage_made *made, const gathered_refs *outputs, size_t *out_bytes)
+unsigned char *record_pack(const lineage_made *made, const manta_ref *roots, uint32_t n_roots, size_t *out_bytes)
 {
     manta_writer arguments, w;
     void *packed = NULL;
@@ -62,7 +63,7 @@ unsigned char *record_pack(const lineage_made *made, const gathered_refs *output
             .group = d->group,
             .bundle = d->bundle,
             .is_answer = !made->result,
-            .outputs = {outputs->items, outputs->count * sizeof(manta_ref)},
+            .outputs = {roots, n_roots * sizeof(manta_ref)},
             .arguments = {arguments.start, manta_writer_size(&arguments)}};
         manta_writer_init_growing(&w);
         manta_pack_MantaRecord(&w, &r);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "actor/node/lineage_internal.h"
+#include "actor/node/raylet.h"
 
 /* ---- reasons ---- */
 
@@ -36,8 +37,10 @@ manta_error *lost_error(const rebuild *r, manta_lost_reason reason, const char *
 {
     char with[64] = "";
     if (r->lost_with) snprintf(with, sizeof with, " with process %016" PRIx64, r->lost_with);
-    return error_new(MANTA_EOBJECTLOST, NULL, "object %016" PRIx64 "-%" PRIu64 " is lost%s: %s%s%s (lost, reason %d)", r->root.id[0],
-        r->root.id[1], with, manta_lost_text(reason), detail ? ": " : "", detail ? detail : "", (int)reason);
+    manta_error *e = error_new(MANTA_EOBJECTLOST, NULL, "object %016" PRIx64 "-%" PRIu64 " is lost%s: %s%s%s (lost, reason %d)",
+        r->root.id[0], r->root.id[1], with, manta_lost_text(reason), detail ? ": " : "", detail ? detail : "", (int)reason);
+    if (e->method[0]) e->class_name = e->method = ""; /* not of the task that found out */
+    return e;
 }
 
 /* ---- the task, once more ---- */
@@ -57,14 +60,25 @@ static void fails(run *x, manta_lost_reason reason, const char *detail)
     snprintf(x->detail, sizeof x->detail, "%s", detail ? detail : "");
 }
 
+/* Tasks that wait for a lost object go on holding their cpus, all there are perhaps; so what is run for them asks for everything else. */
+static void without_cpus(manta_str needed, char *out, size_t room)
+{
+    char error[160];
+    resources r = {.n = 0};
+    snprintf(out, room, "%.*s", (int)needed.size, needed.data);
+    if (!resources_parse(out, strlen(out), &r, error, sizeof error)) return;
+    (void)resources_set(&r, "cpus", 0);
+    resources_format(&r, out, room);
+}
+
 static future *submit(run *x, const MantaRecord *record)
 {
     char needed[RESOURCES_TEXT], labels[LABELS_TEXT], why[200];
     const manta_layout *layout = &x->method->arguments;
-    snprintf(needed, sizeof needed, "%.*s", (int)record->need.size, record->need.data);
+    without_cpus(record->need, needed, sizeof needed);
     snprintf(labels, sizeof labels, "%.*s", (int)record->labels.size, record->labels.data);
     manta_options o = {.size = sizeof o,
-        .cpus = -1, /* those in `resources` */
+        .cpus = -1, /* none, see without_cpus */
         .resources = needed,
         .labels = labels,
         .where = (manta_where)record->where,
@@ -73,9 +87,10 @@ static future *submit(run *x, const MantaRecord *record)
         .bundle = record->bundle + 1,
         .priority = (manta_priority)record->priority,
         .max_retries = record->retries};
+    bool is_here = x->spec->is_adopted && job_is_worker; /* its job may be over */
     void *arguments = manta_alloc(layout->size + 1);
-    demand *d = demand_of(&o, x->method->name, false);
-    if (!arguments || !d) return NULL;
+    demand *d = is_here ? NULL : demand_of(&o, x->method->name, false);
+    if (!arguments || (!d && !is_here)) return NULL;
     memset(arguments, 0, layout->size);
     manta_reader r;
     manta_reader_init(&r, record->arguments.data, record->arguments.size);
@@ -115,6 +130,10 @@ static void once_more(run *x, uint64_t since_ns)
     manta_lost_reason reason;
     x->result = NULL;
     void *copy = lineage_run_record(x->spec, since_ns, &bytes, &reason);
+    if (!copy && reason == MANTA_LOST_OVER_BUDGET && x->spec->is_shipped) {
+        copy = lineage_fetch(x->spec->outputs[0].root, &bytes, &reason);
+        if (!copy) reason = MANTA_LOST_OVER_BUDGET;
+    }
     if (!copy || !record_read(copy, bytes, &record)) fails(x, copy ? MANTA_LOST_NO_RECORD : reason, NULL);
     else if (!(x->method = method_find(record.method))) fails(x, MANTA_LOST_NO_TASK, NULL);
     else {

@@ -173,6 +173,7 @@ enum {
     WIRE_YIELD,     /* call: a generator's; a value */
     WIRE_CREDIT,    /* call; to: so many values have been taken */
     WIRE_BORROWED,  /* status 1: I have a ref of this root, which you know how to make; 0: not any more */
+    WIRE_RECORD,    /* how an object was made that a later message names: a record of lineage */
     WIRE_KINDS
 };
 typedef struct wire_head {

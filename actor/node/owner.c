@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "actor/node/crash.h"
+#include "actor/node/lineage.h"
 #include "actor/node/named.h"
 #include "actor/node/owner_internal.h"
 
@@ -593,7 +594,7 @@ bool owner_is_idle(void)
     pthread_mutex_lock(&owner_lock);
     bool busy = owner_held.count || owner_pending.count;
     pthread_mutex_unlock(&owner_lock);
-    return !busy && !gate_alive() && manta_read_stats(&s) == MANTA_OK && s.actors_alive <= OWN_ACTORS + name_keepers() &&
+    return !busy && !gate_alive() && manta_read_stats(&s) == MANTA_OK && s.actors_alive <= OWN_ACTORS + name_keepers() + lineage_actors() &&
            !objects_were_made();
 }
 

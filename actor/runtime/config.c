@@ -33,6 +33,7 @@ static const setting settings[] = {
     SETTING(insecure, 0, 1, 0),
     SETTING(pull_bytes, 0, 1ull << 46, 0),
     SETTING(lineage_bytes, 0, 1ull << 46, 0),
+    SETTING(lineage_after_ms, 0, UINT32_MAX, 0),
 };
 typedef struct text_setting {
     const char *name, *variable;

@@ -108,6 +108,15 @@ static manta_status count_named(worker *w, manta_ref id, manta_ref *out)
     return import_revive(w, id, out);
 }
 
+static manta_status count_complete(worker *w, manta_ref id, manta_ref *out)
+{
+    *out = the_objects->knows(id) ? id : import_find_root(id);
+    if (!out->id[0] || the_objects->count(w, *out, 1, false)) return MANTA_ESTALE;
+    if (the_objects->view(*out, NULL, NULL) == MANTA_OK) return MANTA_OK;
+    (void)the_objects->count(w, *out, -1, false);
+    return MANTA_ESTALE;
+}
+
 const char *export_hold(worker *w, peer *p, const wire_head *h, const void *data, size_t bytes)
 {
     manta_ref id, ref;
@@ -115,11 +124,11 @@ const char *export_hold(worker *w, peer *p, const wire_head *h, const void *data
     memcpy(&id, data, sizeof id);
     pthread_mutex_lock(&exports.lock);
     bool again = find(p, h->call) != NULL;
-    manta_status status = again ? MANTA_EEXIST : count_named(w, id, &ref);
+    manta_status status = again ? MANTA_EEXIST : h->status & HOLD_COMPLETE ? count_complete(w, id, &ref) : count_named(w, id, &ref);
     if (!status && (status = add_holder(p, h->call, ref))) (void)the_objects->count(w, ref, -1, false);
     pthread_mutex_unlock(&exports.lock);
     wire_head answer = {.kind = WIRE_HELD, .call = h->call, .status = (uint32_t)status};
-    if (h->status || status) peer_say(p, &answer, NULL, 0);
+    if (h->status & HOLD_ANSWER || status) peer_say(p, &answer, NULL, 0);
     return again ? "a hold that there is already" : NULL;
 }
 

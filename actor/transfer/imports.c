@@ -35,6 +35,12 @@ static import *find_root(manta_ref root)
     return i && ref_is(i->name.root, root) ? i : NULL;
 }
 
+static void import_free(import *i)
+{
+    base_free(i->others);
+    base_free(i);
+}
+
 static void unlist(import *i)
 {
     id_table_remove(&imports.by_number, i->number);
@@ -70,9 +76,9 @@ static bool wait_for_hold(import *i, peer *from, flight **f)
     return true;
 }
 
-bool import_ask(import *i, manta_ref id, bool answer)
+bool import_ask(import *i, manta_ref id, hold_flags flags)
 {
-    wire_head h = {.kind = WIRE_HOLD, .call = i->number, .status = answer};
+    wire_head h = {.kind = WIRE_HOLD, .call = i->number, .status = flags};
     peer *p = peer_get(i->name.process, !i->is_record);
     if (p) i->downs = load_seq(&p->downs);
     return p && peer_send(p, &h, &id, sizeof id, false) == MANTA_OK;
@@ -103,7 +109,7 @@ static void tell_owner(const import *i, bool begins)
 /* Its process is asked to hold it; one that cannot be asked is lost, or, when there is lineage, may be made again. */
 static manta_status ask_first(import *i, manta_ref at)
 {
-    bool known = i->name.process != the_node.process && import_ask(i, at, i->via != 0 || i->is_record);
+    bool known = i->name.process != the_node.process && import_ask(i, at, i->via != 0 || i->is_record ? HOLD_ANSWER : HOLD_QUIET);
     if (known || (i->via && import_ask_via(i))) return MANTA_OK;
     if (!lineage_is_on()) return i->via ? MANTA_OK : MANTA_EUNKNOWN;
     import_drift(i);
@@ -141,7 +147,7 @@ static manta_status take_locked(worker *w, const object_name *name, peer *from, 
         (void)the_objects->count(w, i->local, -1, false);
         return MANTA_ENOMEM;
     }
-    if (name->process == the_node.process && !lineage_is_known(name->root)) return MANTA_ESTALE;
+    if (name->process == the_node.process && !lineage_may_make(name->root)) return MANTA_ESTALE;
     manta_status status = make(w, name, from, f, &i);
     if (status) return status;
     *out = i->local;
@@ -166,8 +172,8 @@ manta_status import_take(worker *w, const object_name *name, peer *from, flight 
 /* For somebody who asks for an object that this process has not any more, but can have made again. */
 manta_status import_revive(worker *w, manta_ref root, manta_ref *out)
 {
-    object_name name = {.process = the_node.process, .at = root, .root = root, .size = SIZE_UNKNOWN, .owner = the_node.process};
-    if (!lineage_is_known(root)) return MANTA_ESTALE;
+    object_name name = {.process = the_node.process, .at = root, .root = root, .size = SIZE_UNKNOWN};
+    if (!lineage_is_on() || !lineage_may_make(root)) return MANTA_ESTALE;
     return import_take(w, &name, NULL, NULL, out);
 }
 
@@ -261,7 +267,7 @@ bool import_ask_via(import *i)
     i->name.process = i->via;
     i->name.at = i->name.root;
     i->via = 0;
-    return import_ask(i, i->name.root, true);
+    return import_ask(i, i->name.root, HOLD_ANSWER);
 }
 
 bool import_held(worker *w, import *i, manta_status status)
@@ -279,7 +285,7 @@ bool import_held(worker *w, import *i, manta_status status)
     return ok;
 }
 
-static void tell(const import *i, uint8_t kind)
+void import_tell(const import *i, uint8_t kind)
 {
     peer *p = peer_get(i->name.process, false);
     wire_head h = {.kind = kind, .call = i->number};
@@ -308,14 +314,25 @@ static void forget(worker *w, import *i)
 void import_end(worker *w, import *i, manta_error *error)
 {
     forget(w, i);
-    tell(i, WIRE_RELEASE);
+    import_tell(i, WIRE_RELEASE);
     tell_owner(i, false);
     (void)the_objects->complete(w, i->local, NULL, 0, (object_refs){NULL, 0}, error);
     (void)the_objects->count(w, i->local, -1, false);
-    base_free(i);
+    import_free(i);
 }
 
 /* ---- all of them ---- */
+
+bool transfer_has_of(uint64_t owner, manta_ref *out_root)
+{
+    size_t cursor = 0;
+    pthread_mutex_lock(&imports.lock);
+    import *i;
+    while ((i = id_table_next(&imports.by_number, &cursor, NULL)) && i->name.owner != owner) continue;
+    if (i) *out_root = i->name.root;
+    pthread_mutex_unlock(&imports.lock);
+    return i != NULL;
+}
 
 typedef struct some { /* numbers of records, gathered under the lock; the rest comes with the next round */
     uint64_t numbers[256];
@@ -345,6 +362,8 @@ static bool is_of(worker *w, const import *i, const void *gone)
 void imports_peer_down(worker *w, peer *p)
 {
     some s;
+    manta_ref root;
+    if (lineage_is_on() && transfer_has_of(p->process, &root)) lineage_orphaned(p->process);
     do {
         gather(w, is_of, p, &s);
         for (uint32_t k = 0; k < s.count; k++) {
@@ -375,10 +394,10 @@ static void end_unused(worker *w, uint64_t number)
     pthread_mutex_unlock(&imports.lock);
     if (!unused) return;
     pull_drop(w, i);
-    tell(i, here ? WIRE_GONE : WIRE_RELEASE);
+    import_tell(i, here ? WIRE_GONE : WIRE_RELEASE);
     tell_owner(i, false);
     if (!here) (void)the_objects->count(w, i->local, -1, false);
-    base_free(i);
+    import_free(i);
 }
 
 static bool is_waiting(worker *w, const import *i, const void *unused)
@@ -406,7 +425,7 @@ void imports_stop(worker *w)
         flights_land(import_flights(i));
         pull_drop(w, i);
         if (i->state != IMPORT_HERE) (void)the_objects->count(w, i->local, -1, false);
-        base_free(i);
+        import_free(i);
     }
     id_table_fini(&imports.by_number);
     id_table_fini(&imports.by_local);

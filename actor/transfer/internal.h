@@ -64,6 +64,8 @@ uint64_t known_size(manta_ref ref);                              /* of a complet
 object_name name_for(peer *target, manta_ref ref);
 
 /* ---- imports.c ---- */
+/* status of WIRE_HOLD */
+typedef enum hold_flags { HOLD_QUIET = 0, HOLD_ANSWER = 1, HOLD_COMPLETE = 2 /* only if all of it is there */ } hold_flags;
 typedef enum import_state {
     IMPORT_IDLE,   /* named, not needed; holds one count of its replica */
     IMPORT_NEEDED, /* being pulled; likewise */
@@ -80,8 +82,10 @@ typedef struct import {
     uint64_t via; /* who told us, when that is another; asked when the named process does not know the object (any more) */
     _Atomic import_state state;
     _Atomic need why;
-    bool is_held, is_record, asked_owner, rebuilds; /* is_record: named by a record of lineage */
-    uint32_t downs;                                 /* of the named process when it was asked to hold the object */
+    bool is_held, is_record, asked_owner, rebuilds, is_redirected; /* is_record: named by a record of lineage */
+    uint64_t *others;                                              /* processes that may have a copy; base_free */
+    uint32_t n_others;
+    uint32_t downs; /* of the named process when it was asked to hold the object */
     flight_link *flights;
     struct pull *pull;  /* the transfer thread's */
     uint64_t lost_with; /* the process that had it last */
@@ -97,8 +101,9 @@ import *import_of_root(manta_ref root);
 void imports_enter(void); /* the lock */
 void imports_leave(void);
 /* Under the lock. False: the named process, or who told us, cannot be asked. */
-bool import_ask(import *i, manta_ref id, bool answer);
+bool import_ask(import *i, manta_ref id, hold_flags flags);
 bool import_ask_via(import *i);
+void import_tell(const import *i, uint8_t kind); /* the named process */
 flight_link *import_flights(import *i);
 void flights_land(flight_link *l);                                     /* not under it */
 manta_status import_revive(worker *w, manta_ref root, manta_ref *out); /* one count; MANTA_ESTALE: nobody knows how it was made */

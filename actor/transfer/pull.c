@@ -13,6 +13,7 @@
  * Each chunk is missing, asked of a source, or here. When a source is gone or refuses, what was asked of it is missing again; when none is left, the origin is asked for others. If the origin is gone
  * too, the object is lost.
  */
+#include "actor/node/lineage.h"
 #include "actor/transfer/internal.h"
 
 enum { WINDOW = 32, BATCH = 16, REFUSALS_LIMIT = 32, HERE = 255 };
@@ -441,7 +442,12 @@ static const char *take_answer(worker *w, pull *p, peer *from, const object_answ
     return NULL;
 }
 
-static bool is_loss(manta_status s) { return s == MANTA_ESTALE || s == MANTA_EOBJECTLOST; }
+/* What the owner says of a loss, or who stands for it, is the last word, unless this process knows better. */
+static bool may_recover(const import *i, const peer *from, manta_status s)
+{
+    bool is_loss = s == MANTA_ESTALE || s == MANTA_EOBJECTLOST;
+    return is_loss && ((from->process != i->name.owner && !i->is_redirected) || lineage_can_make(i->name.root));
+}
 
 void pull_answer(worker *w, peer *from, const wire_head *h, const void *data, size_t bytes, const char **wrong)
 {
@@ -449,8 +455,8 @@ void pull_answer(worker *w, peer *from, const wire_head *h, const void *data, si
     import *i = import_get(h->call);
     pull *p = i && i->name.process == from->process ? i->pull : NULL;
     if (h->status) {
-        bool is_final = from->process == (i ? i->name.owner : 0) || !is_loss((manta_status)h->status);
-        if (p && (is_final || !import_recover(w, i))) import_end(w, i, unpack_error(data, bytes, (manta_status)h->status));
+        if (p && (!may_recover(i, from, (manta_status)h->status) || !import_recover(w, i)))
+            import_end(w, i, unpack_error(data, bytes, (manta_status)h->status));
         serve_more(w);
         admit_some(w);
         return;

@@ -148,6 +148,7 @@ const char *transfer_message(worker *w, peer *from, const wire_head *head, const
     case WIRE_HOLD: return export_hold(w, from, head, data, bytes);
     case WIRE_RELEASE: export_release(w, from, head->call, head->status & 1); return NULL;
     case WIRE_GONE: export_gone(from, head->call); return NULL;
+    case WIRE_RECORD: return lineage_carried(w, data, bytes);
     case WIRE_BORROWED: return lineage_borrowed(from->process, data, bytes, head->status & 1);
     case WIRE_HELD:
     case WIRE_LOCATE:

@@ -34,6 +34,8 @@ static inline void transfer_need(manta_ref ref, need why)
 }
 static inline manta_ref transfer_here(manta_ref ref) { return likely(!load_relaxed(&imports_count)) ? ref : transfer_alias(ref); }
 
+bool transfer_has_of(uint64_t owner, manta_ref *out_root); /* some replica, here or not, that this process owned; its root */
+
 /* ---- for actor/node ---- */
 manta_status transfer_start(const manta_config *config);
 void transfer_stop(void); /* after the links have stopped; afterwards nothing here touches an object */

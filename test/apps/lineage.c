@@ -146,11 +146,11 @@ static void diamond(void)
 /* However many wait, here and elsewhere, the task runs once more. */
 static void waiters(void)
 {
-    enum { N = 30 };
+    enum { N = 8 };
     manta_uint64_t_future f[N];
     manta_ref ref = root_at(5);
     CHECK(kill_all() > 0);
-    for (int i = 0; i < N; i++) f[i] = first_submit_with(MANTA_OPTIONS(.cpus = 0.1), manta_object_of(ref));
+    for (int i = 0; i < N; i++) f[i] = first_submit_with(MANTA_OPTIONS(.cpus = 0.5), manta_object_of(ref));
     CHECK(has(ref, 5));
     for (int i = 0; i < N; i++) CHECK(manta_await(f[i]) == 5);
     CHECK(runs_of(5) == 2);
@@ -208,6 +208,88 @@ static void collected(void)
     CHECK(s.records == 0 && s.record_bytes == 0);
 }
 
+/* ---- the owner dies ---- */
+
+enum { KEPT = 16 };
+MANTA_ACTOR(Keeper, manta_ref refs[KEPT];)
+MANTA_METHOD(Keeper, keep, void, (uint32_t, at), (manta_ref, ref))
+{
+    self->refs[at] = ref;
+    if (manta_retain(ref)) manta_fail(MANTA_ESTALE, "the ref is gone");
+}
+MANTA_METHOD(Keeper, fetch, uint64_t, (uint32_t, at))
+{
+    manta_object o;
+    manta_status status = manta_object_get(self->refs[at], 60000, &o);
+    if (status) manta_fail(status, "%s", manta_last_error()->message);
+    return status ? 0 : ((const uint64_t *)o.data)[0];
+}
+MANTA_METHOD(Keeper, kept, manta_ref, (uint32_t, at)) { return self->refs[at]; }
+MANTA_METHOD(Keeper, end, void) { return (void)self, manta_exit_normally(); }
+MANTA_METHOD(Keeper, answer, int64_t, (uint32_t, at))
+{
+    manta_object o;
+    manta_reader r;
+    uint64_t value = 0;
+    if (manta_object_get(self->refs[at], 60000, &o)) return manta_fail(manta_last_error()->status, "%s", manta_last_error()->message), 0;
+    manta_reader_init(&r, o.data, o.size);
+    manta_unpack_uint64_t(&r, &value);
+    return (int64_t)value;
+}
+MANTA_CLASS(Keeper, keep, fetch, kept, end, answer)
+
+/* Makes objects in several ways, gives the refs to a detached actor, and waits to be killed. 0..9: a chain; 10: a put that the actor has fetched; 11: one that it has not; 12: an answer. */
+static void orphans(void)
+{
+    Keeper_ref k = Keeper_spawn_with(MANTA_OPTIONS(.name = "keeper", .lifetime = MANTA_LIFETIME_DETACHED, .labels = "zone=keep"));
+    manta_ref ref = root_at(1), put[2], answer;
+    uint64_t words[2] = {77, 78};
+    for (uint32_t i = 0; i < DEPTH; i++) {
+        CHECK(manta_join(Keeper_keep(k, i, ref)) == MANTA_OK);
+        if (i + 1 < DEPTH) ref = grow_of(ref, i + 2);
+    }
+    for (uint32_t i = 0; i < 2; i++) {
+        CHECK(manta_put(&words[i], sizeof words[i], &put[i]) == MANTA_OK);
+        CHECK(manta_join(Keeper_keep(k, 10 + i, put[i])) == MANTA_OK);
+    }
+    CHECK(manta_await(Keeper_fetch(k, 10)) == 77);
+    manta_uint64_t_future f = number_submit_with(MANTA_OPTIONS(AT_WORK), dir(), 50);
+    CHECK(manta_future_to_ref(f.future, &answer) == MANTA_OK);
+    CHECK(manta_join(Keeper_keep(k, 12, answer)) == MANTA_OK);
+    printf("ready\n");
+    fflush(stdout);
+    for (;;) (void)manta_sleep(1000);
+}
+
+static Keeper_ref keeper(void)
+{
+    Keeper_ref k;
+    CHECK(manta_lookup_in_cluster(manta_namespace(), "keeper", &k.actor) == MANTA_OK);
+    return k;
+}
+
+/* Another job: the actor gets all of them, and so does this process; each lost task has run once more. */
+static void collect(void)
+{
+    uint64_t first_word, value;
+    manta_ref ref;
+    Keeper_ref k = keeper();
+    for (uint32_t i = DEPTH; i-- > 0;) {
+        CHECK(manta_get(Keeper_kept(k, i), &ref) == MANTA_OK);
+        CHECK(has(ref, (i + 1) * (i + 2) / 2));
+        CHECK(manta_get(Keeper_fetch(k, i), &first_word) == MANTA_OK && first_word == (i + 1) * (i + 2) / 2);
+    }
+    for (uint64_t i = 1; i <= DEPTH; i++) CHECK(runs_of(i) == 2);
+    CHECK(manta_get(Keeper_fetch(k, 10), &value) == MANTA_OK && value == 77);
+    CHECK(manta_get(Keeper_fetch(k, 11), &value) == MANTA_EOBJECTLOST);
+    printf("%s\n", manta_last_error()->message);
+    CHECK(manta_lost_reason_of(manta_last_error()) == MANTA_LOST_NO_RECORD);
+    int64_t answer;
+    CHECK(manta_get(Keeper_answer(k, 12), &answer) == MANTA_OK && answer == 350);
+    (void)manta_join(Keeper_end(k));
+    printf("all there\n");
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -215,7 +297,7 @@ int main(int argc, char **argv)
         void (*run)(void);
         bool rebuilds;
     } all[] = {{"chain", chain, true}, {"diamond", diamond, true}, {"waiters", waiters, true}, {"reasons", reasons, true},
-        {"budget", budget, true}, {"collected", collected, false}};
+        {"budget", budget, true}, {"collected", collected, false}, {"orphans", orphans, false}, {"collect", collect, false}};
     manta_t *m = manta_init(&argc, &argv);
     if (!m || argc < 3) return 2;
     snprintf(folder, sizeof folder, "%s", argv[2]);

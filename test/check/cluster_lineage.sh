@@ -14,4 +14,26 @@ timeout 60 "$build/manta" start --address "$head" --cores 1 --labels zone=work -
 wait_for "^3 nodes" "$build/manta" status --address "$head"
 
 for what in chain diamond waiters reasons collected; do app "$what"; done
-MANTA_LINEAGE_BYTES=8192 app budget
+MANTA_LINEAGE_BYTES=8192 MANTA_LINEAGE_AFTER_MS=4294967295 app budget
+
+# The driver is killed: its workers and their objects go; a detached actor that has the refs, and another job, still get every one.
+timeout 60 "$build/manta" start --address "$head" --cores 1 --labels zone=keep --store-bytes 134217728 >"$tmp/node" || fail "a node does not start"
+wait_for "^4 nodes" "$build/manta" status --address "$head"
+orphans() {
+    rm -f "$tmp/log"
+    MANTA_NAMESPACE=lineage MANTA_LINEAGE_AFTER_MS=$1 "$build/manta" run --address "$head" "$build/test_app_lineage" orphans "$tmp" >"$tmp/first" 2>"$tmp/err" &
+    driver=$!
+    wait_for "^ready$" cat "$tmp/first"
+    [ "$1" != 200 ] || sleep 1 # the records go to the control store; without it they have come along with the refs
+    kill -9 "$driver"
+    wait "$driver" 2>/dev/null || true
+    wait_for test_app_lineage "$build/manta" list jobs --address "$head" --where state=failed
+    for pid in $(cut -d' ' -f2 "$tmp/log" | sort -u); do
+        for _ in $(seq 200); do kill -0 "$pid" 2>/dev/null || break; sleep 0.05; done
+    done
+    MANTA_NAMESPACE=lineage timeout 120 "$build/manta" run --address "$head" "$build/test_app_lineage" collect "$tmp" >"$tmp/run" 2>"$tmp/err" || fail "collect: $(cat "$tmp/run" "$tmp/err")"
+    grep -q "all there" "$tmp/run" || fail "collect: $(cat "$tmp/run" "$tmp/err")"
+    echo "orphans ($1): $(cat "$tmp/run")"
+}
+orphans 200
+orphans 4294967295

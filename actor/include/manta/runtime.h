@@ -43,6 +43,8 @@ typedef struct manta_config {
     uint64_t pull_bytes;    /* of objects of other processes that are fetched at a time; 0: 256 MiB */
     uint64_t
         lineage_bytes; /* of records of tasks whose outputs may have to be made again, in each process of a job; 0: 64 MiB. The oldest go first */
+    uint32_t
+        lineage_after_ms; /* how old such a record is when it goes to the control store, where it survives this process; 0: 200; UINT32_MAX: never */
     void (*on_report)(const char *line, void *context); /* stuck handlers, wait cycles, lost failures; NULL: standard error */
     void *report_context;
 } manta_config;
