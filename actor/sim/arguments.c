@@ -19,6 +19,7 @@ static const char help[] = "usage: %s [--seeds A..B | --seed N] [options]\n"
                            "  --steps N       how much work each seed does; default %u\n"
                            "  --duration MS   virtual milliseconds in which faults begin; default %u\n"
                            "  --jobs N        processes at a time; default %d\n"
+                           "  --failures N    ends after so many seeds have failed; default %d\n"
                            "  --keep LIST     of the seed's faults only those with these numbers (0..), or none\n"
                            "  --trace         prints what happens, in its order\n"
                            "  --twice         runs each seed twice and compares the hashes of all that happened\n"
@@ -30,7 +31,8 @@ static const char help[] = "usage: %s [--seeds A..B | --seed N] [options]\n"
 
 static void print_help(const runner *r)
 {
-    printf(help, r->program, r->test.name, SEEDS, MANTA_SIM_NODES, r->test.nodes, r->faults, r->test.steps, r->test.duration_ms, JOBS);
+    printf(help, r->program, r->test.name, SEEDS, MANTA_SIM_NODES, r->test.nodes, r->faults, r->test.steps, r->test.duration_ms, JOBS,
+        FAILURES);
 }
 
 static bool take_number(const char *text, uint64_t least, uint64_t most, uint64_t *out)
@@ -106,6 +108,8 @@ static bool take_option(runner *r, const char *name, const char *value)
         if ((ok = take_number(value, 1, UINT32_MAX, &n))) r->test.steps = (uint32_t)n;
     } else if (strcmp(name, "--duration") == 0) {
         if ((ok = take_number(value, 1, 86400000, &n))) r->test.duration_ms = (uint32_t)n;
+    } else if (strcmp(name, "--failures") == 0) {
+        if ((ok = take_number(value, 1, UINT32_MAX, &n))) r->failures = (uint32_t)n;
     } else if ((ok = strcmp(name, "--jobs") == 0 && take_number(value, 1, JOBS_MOST, &n))) r->jobs = (uint32_t)n;
     return ok;
 }
@@ -124,6 +128,7 @@ int runner_arguments(runner *r, int argc, char **argv)
     r->first = 1;
     r->last = SEEDS;
     r->jobs = JOBS;
+    r->failures = FAILURES;
     r->keep = ~0ull;
     if (!r->test.nodes) r->test.nodes = 3;
     if (!r->test.steps) r->test.steps = STEPS;

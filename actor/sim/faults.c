@@ -13,7 +13,7 @@ enum {
     CRASHED_LONGEST_MS = 8000,
     SLOW_LINK_MS = 80,
     SLOW_DISK_MS = 100,
-    CUT_EVERY_MS = 40
+    STOPPING_MS = 100
 };
 #define NEVER UINT64_MAX
 
@@ -48,6 +48,7 @@ static fault draw(rng *r, const manta_sim_test *t)
     f.at_ns = (FIRST_MS + rng_below(r, span)) * OS_NS_PER_MS + rng_below(r, OS_NS_PER_MS);
     f.end_ns = f.at_ns + (10 + rng_below(r, longest)) * OS_NS_PER_MS;
     f.is_silent = rng_below(r, 2);
+    if (f.kind == MANTA_SIM_CRASH && rng_below(r, 2)) f.b = f.a; /* all nodes: the power fails */
     bool may_be_one = f.kind == MANTA_SIM_PARTITION || f.kind == MANTA_SIM_CRASH;
     if (f.a == f.b && !may_be_one) f.b = (f.a + 1) % t->nodes;
     return f;
@@ -110,7 +111,7 @@ static void set_disk(world *w, uint32_t node, bool slow)
 {
     if (!w->nodes[node].is_up) return;
     world_enter(w, node);
-    raft_disks_set_delay(50 * OS_NS_PER_US, slow ? SLOW_DISK_MS * (uint64_t)OS_NS_PER_MS : OS_NS_PER_MS);
+    raft_disks_set_delay(50 * OS_NS_PER_US, slow ? SLOW_DISK_MS * (uint64_t)OS_NS_PER_MS : w->nodes[node].disk_ns);
     world_leave(w);
 }
 
@@ -157,9 +158,7 @@ static void begin(world *w, fault *f)
     f->is_on = true;
     switch (f->kind) {
     case MANTA_SIM_CRASH:
-    case MANTA_SIM_STOP:
-        take_down_all(w, f);
-        break;
+    case MANTA_SIM_STOP: take_down_all(w, f); break;
     case MANTA_SIM_PAUSE: pause_node(w, f->a, f->end_ns - f->at_ns); break;
     case MANTA_SIM_SLOW_DISK: set_disk(w, f->a, true); break;
     case MANTA_SIM_DROP: link_sim_cut(w->net, w->nodes[f->a].process, w->nodes[f->b].process); break;
@@ -170,6 +169,10 @@ static void begin(world *w, fault *f)
 
 static void end(world *w, fault *f)
 {
+    if (f->kind == MANTA_SIM_STOP && w->nodes[f->a].is_stopping) { /* it takes its time */
+        f->end_ns = world_now_ns(w) + STOPPING_MS * (uint64_t)OS_NS_PER_MS;
+        return;
+    }
     world_note(w, "world", "%s %u %u ends", fault_name(f->kind), f->a, f->b);
     f->is_on = false;
     f->is_over = true;

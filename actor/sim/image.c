@@ -75,6 +75,14 @@ static __attribute__((no_sanitize("address", "thread"))) void copy(unsigned char
     }
 }
 
+static __attribute__((no_sanitize("address", "thread"))) bool is_zero(const unsigned char *page)
+{
+    const uint64_t *words = (const uint64_t *)(const void *)page;
+    for (size_t i = 0; i < OS_PAGE / sizeof *words; i++)
+        if (words[i]) return false;
+    return true;
+}
+
 static unsigned char *tls_of(const images *all, uint32_t i) { return all->tls + i * all->where.tls_bytes; }
 
 static void move(unsigned char *from, unsigned char *to, size_t bytes, int flags)
@@ -82,9 +90,16 @@ static void move(unsigned char *from, unsigned char *to, size_t bytes, int flags
     check(mremap(from, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED | flags, to) == (void *)to);
 }
 
+/* Onto zeroed ones. Those of zeros are left alone: the fewer pages a set has, the sooner it is moved. */
+static void copy_pages(unsigned char *to, const unsigned char *from, size_t bytes)
+{
+    for (size_t at = 0; at < bytes; at += OS_PAGE)
+        if (!is_zero(from + at)) copy(to + at, from + at, OS_PAGE);
+}
+
 static void take_first(images *all, uint32_t i)
 {
-    copy(all->aside[i], all->where.memory, all->where.bytes);
+    copy_pages(all->aside[i], all->where.memory, all->where.bytes);
     copy(tls_of(all, i), all->where.tls, all->where.tls_bytes);
 }
 
@@ -116,7 +131,8 @@ bool images_new(uint32_t count, images **out)
 void images_reset(images *all, uint32_t i)
 {
     check(i != all->current && i <= all->count);
-    memcpy(all->aside[i], all->aside[all->count + 1], all->where.bytes);
+    os_discard(all->aside[i], all->where.bytes);
+    copy_pages(all->aside[i], all->aside[all->count + 1], all->where.bytes);
     copy(tls_of(all, i), tls_of(all, all->count + 1), all->where.tls_bytes);
 }
 

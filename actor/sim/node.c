@@ -147,7 +147,7 @@ void node_boot(world *w, uint32_t node)
     n->hash = manta_trace_hash;
     n->is_up = true;
     n->paused_ns = 0;
-    raft_disks_set_delay(50 * OS_NS_PER_US, OS_NS_PER_MS);
+    raft_disks_set_delay(50 * OS_NS_PER_US, n->disk_ns);
     faults_set_paths(w);
     world_note(w, "world", "node %u starts, the %u. time", node, n->incarnation + 1);
     MantaSimNode_ref main = MantaSimNode_spawn();

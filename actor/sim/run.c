@@ -9,7 +9,7 @@
 #include "scheduler/base/alloc.h"
 #include "scheduler/os/os_file.h"
 
-enum { NODES = 3, DURATION_MS = 10000, SETTLE_MS = 8000, CHECK_MS = 60000 };
+enum { NODES = 3, DURATION_MS = 10000, SETTLE_MS = 8000, CHECK_MS = 60000, SLOW_DISK_MS = 60 };
 
 static void fill_in(world *w, const run_options *o)
 {
@@ -31,12 +31,21 @@ static bool make_directory(world *w)
     return true;
 }
 
+/* Half of the worlds have fast disks alone; in the others some are slow, and what is lost with them is more and differs. */
+static void draw_disks(world *w)
+{
+    bool mixed = rng_below(&w->random, 2);
+    for (uint32_t i = 0; i < w->test.nodes; i++)
+        w->nodes[i].disk_ns = (mixed && rng_below(&w->random, 2) ? SLOW_DISK_MS : 1) * (uint64_t)OS_NS_PER_MS;
+}
+
 static bool make(world *w, const run_options *o, run_result *out)
 {
     w->options = o;
     w->result = out;
     fill_in(w, o);
     rng_init(&w->random, o->seed);
+    draw_disks(w);
     plan_make(&w->plan, &w->test, o->seed, o->keep);
     out->n_faults = w->plan.count;
     w->net = link_sim_new(rng_mix(o->seed));

@@ -15,7 +15,7 @@
 
 #include "scheduler/base/alloc.h"
 
-enum { SHOWN = 3 }; /* failures that are shortened and printed */
+enum { SHOWN = FAILURES }; /* failures that are shortened and printed */
 
 typedef struct totals {
     uint64_t passed, failed, shown, events, virtual_ns;
@@ -117,7 +117,7 @@ static bool wait_for_one(const runner *r, child *all, totals *t)
 static bool run_seeds(const runner *r, child *all, totals *t)
 {
     run_options o = {.test = &r->test, .steps = r->test.steps, .keep = r->keep, .trace = r->trace};
-    for (uint64_t seed = r->first; seed <= r->last && t->failed < SHOWN; seed++) {
+    for (uint64_t seed = r->first; seed <= r->last && t->failed < r->failures; seed++) {
         child *free_one;
         while (!(free_one = child_with(all, r->jobs, 0)))
             if (!wait_for_one(r, all, t)) return false;
@@ -149,7 +149,7 @@ static int run_all(const runner *r, child *all, totals *t)
     if (!run_seeds(r, all, t)) return fprintf(stderr, "%s: no process can be started\n", r->program), 2;
     double seconds = now_s() - began;
     if (r->is_single && !t->failed) printf("seed %" PRIu64 " passed; hash %016" PRIx64 "\n", r->first, all[0].result->hash);
-    for (uint64_t i = 0; i < t->failed && i < SHOWN; i++) show(r, &all[0], t->failures[i], t->results[i]);
+    for (uint64_t i = 0; i < t->failed && i < r->failures && i < SHOWN; i++) show(r, &all[0], t->failures[i], t->results[i]);
     summarize(r, t, seconds);
     return t->failed ? 1 : 0;
 }

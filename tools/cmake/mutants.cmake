@@ -100,3 +100,34 @@ manta_mutant_unit(takes_up_late_votes election.c
 manta_mutant_unit(reads_without_majority reads.c
   [[return raft_majority(r, r->round, round_of)]]
   [[return round_of(&r->peers[0]) | r->round]])
+
+# Broken nodes: the whole simulation with one rule taken out of one file of the library, which it must see within 500 seeds.
+function(manta_mutant_nodes name path old new)
+  file(READ ${PROJECT_SOURCE_DIR}/${path} text)
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${path})
+  string(FIND "${text}" "${old}" at)
+  if(at EQUAL -1)
+    message(FATAL_ERROR "mutant ${name}: ${path} has no \"${old}\"")
+  endif()
+  string(REPLACE "${old}" "${new}" text "${text}")
+  set(mutated ${PROJECT_BINARY_DIR}/mutants/nodes_${name}.c)
+  file(CONFIGURE OUTPUT ${mutated} CONTENT "${text}" @ONLY)
+  set(target test_mutant_nodes_${name})
+  add_executable(${target} ${simulate_sources} ${PROJECT_SOURCE_DIR}/test/support/linear.c ${mutated})
+  target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR} ${MANTA_INCLUDES})
+  target_compile_options(${target} PRIVATE -Wno-unused -Wno-unused-parameter)
+  target_link_libraries(${target} PRIVATE manta_static PkgConfig::ZMQ)
+  manta_test(mutant.nodes.${name} mutant ${target} --seeds 1..500 --failures 1 --no-shorten ${ARGN})
+  set_tests_properties(mutant.nodes.${name} PROPERTIES PASS_REGULAR_EXPRESSION "seed [0-9]+ failed: " TIMEOUT 300)
+endfunction()
+
+manta_mutant_nodes(acknowledges_before_durable gcs/raft/follower.c
+  [[r->verified < r->durable ? r->verified : r->durable]]
+  [[r->verified]]
+  --faults crash,slowdisk)
+manta_mutant_nodes(no_check_of_the_token gcs/core/lock.c
+  [[if (lock && lock->token == token && text_equal(lock->holder, holder)) return lock;]]
+  [[if (lock) return lock;]])
+manta_mutant_nodes(no_resend mailbox/link/session.c
+  [[if (s->links->sabotage == LINK_SABOTAGE_RESEND) forget_lost(s, expected);]]
+  [[forget_lost(s, expected);]])

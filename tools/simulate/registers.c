@@ -59,14 +59,15 @@ static void write_one(SimClient *self, uint64_t key, bool conditional)
     name_of(key, name);
     linear_op *o = operation_begin(key, conditional ? LINEAR_CAS : LINEAR_WRITE, value, self->value[key]);
     if (!o) return;
-    manta_status status = manta_kv_put(
-        "sim", name, &value, sizeof value, conditional ? self->revision[key] : MANTA_REVISION_ANY, &revision);
+    manta_status status =
+        manta_kv_put("sim", name, &value, sizeof value, conditional ? self->revision[key] : MANTA_REVISION_ANY, &revision);
     if (status == MANTA_OK) {
         self->value[key] = value;
         self->revision[key] = revision;
     }
     if (status == MANTA_OK || (conditional && status == MANTA_ESTALE)) operation_end(o, status == MANTA_OK);
-    else if (status != MANTA_EUNKNOWN && status != MANTA_ETIMEDOUT) manta_sim_fail("manta_kv_put: %s", manta_last_error()->message);
+    else if (status != MANTA_EUNKNOWN && status != MANTA_ETIMEDOUT && status != MANTA_ESHUTDOWN)
+        manta_sim_fail("manta_kv_put: %s", manta_last_error()->message);
 }
 
 MANTA_METHOD_DEFINE(SimClient, play, void)
@@ -95,5 +96,6 @@ void registers_judge(watched *w)
     for (uint32_t i = 0; i < w->n_operations; i++)
         if (w->operations[i].kind != LINEAR_READ || w->operations[i].return_ns != LINEAR_UNKNOWN) w->operations[n++] = w->operations[i];
     w->n_operations = n;
-    if (linear_check(w->operations, n, &(linear_options){.leases_end = false}, text, sizeof text) == LINEAR_NO) manta_sim_fail("a register is not linearizable: %s", text);
+    if (linear_check(w->operations, n, &(linear_options){.leases_end = false}, text, sizeof text) == LINEAR_NO)
+        manta_sim_fail("a register is not linearizable: %s", text);
 }
