@@ -1,7 +1,7 @@
 /*
  * Drivers for test/check/cluster_args.sh: what the processes of a node have in common.
  *
- *   node replicas: tasks on one node that get an object of another pull it once     node store: prints the object store that this driver uses
+ *   node replicas: tasks on one node, and a driver there, that get an object of another pull it once     node store: prints the object store that this driver uses
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -49,27 +49,45 @@ MANTA_TASK(look, Seen, (manta_ref, ref))
     return (Seen){(int64_t)getpid(), s.bytes_in, node_here(), ok};
 }
 
+static uint64_t pulled_here(void)
+{
+    manta_object_stats s = {.bytes_in = 0};
+    return manta_read_object_stats(&s) ? 0 : s.bytes_in;
+}
+
+/* An object of one node, needed by tasks on the other at once, and by this driver, when it is there. True: all had it, and it was pulled once. */
+static bool pulled_once(manta_node_info from, manta_node_info to)
+{
+    manta_Seen_future f[AT_ONCE];
+    manta_object o;
+    bool ok = true, too = to.is_here;
+    uint64_t sum = 0, before = pulled_here();
+    int processes = 0;
+    manta_ref ref = manta_await(make_submit_with(MANTA_OPTIONS(.where = MANTA_WHERE_NODE, .node = from.node)));
+    for (int i = 0; i < AT_ONCE; i++) f[i] = look_submit_with(MANTA_OPTIONS(.where = MANTA_WHERE_NODE, .node = to.node), ref);
+    wait_ms(500);
+    if (too) ok = manta_object_get(ref, 20000, &o) == MANTA_OK && o.size == SIZE;
+    int64_t pids[AT_ONCE];
+    for (int i = 0; i < AT_ONCE; i++) {
+        Seen seen = manta_await(f[i]);
+        ok = ok && seen.ok && seen.node == to.node.id;
+        sum += seen.pulled;
+        pids[i] = seen.pid;
+        bool fresh = true;
+        for (int k = 0; k < i; k++) fresh = fresh && pids[k] != seen.pid;
+        processes += fresh;
+    }
+    sum += pulled_here() - before;
+    printf("%d processes pulled %" PRIu64 " times the size\n", processes + too, sum / SIZE);
+    return ok && processes == AT_ONCE && sum == SIZE;
+}
+
 static int replicas(void)
 {
     manta_node_info nodes[4];
     size_t n = 0;
-    manta_Seen_future f[AT_ONCE];
-    Seen seen[AT_ONCE];
-    uint64_t sum = 0;
-    int processes = 0, ok = 1;
     if (manta_list_nodes(nodes, 4, &n) || n < 2) return 1;
-    manta_ref ref = manta_await(make_submit_with(MANTA_OPTIONS(.where = MANTA_WHERE_NODE, .node = nodes[0].node)));
-    for (int i = 0; i < AT_ONCE; i++) f[i] = look_submit_with(MANTA_OPTIONS(.where = MANTA_WHERE_NODE, .node = nodes[1].node), ref);
-    for (int i = 0; i < AT_ONCE; i++) {
-        seen[i] = manta_await(f[i]);
-        ok = ok && seen[i].ok && seen[i].node == nodes[1].node.id;
-        sum += seen[i].pulled;
-        bool fresh = true;
-        for (int k = 0; k < i; k++) fresh = fresh && seen[k].pid != seen[i].pid;
-        processes += fresh;
-    }
-    printf("%d processes pulled %" PRIu64 " times the size\n", processes, sum / SIZE);
-    return ok && processes == AT_ONCE && sum == SIZE ? 0 : 1;
+    return pulled_once(nodes[0], nodes[1]) && pulled_once(nodes[1], nodes[0]) ? 0 : 1;
 }
 
 static int store(void)

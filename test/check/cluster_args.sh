@@ -12,7 +12,7 @@ for what in spawns failures waiting generators; do
 done
 
 timeout 100 "$build/manta" run --address "$head" "$build/test_app_node" replicas >"$tmp/run" 2>&1 || fail "replicas: $(cat "$tmp/run")"
-grep -q '^4 processes pulled 1 times the size$' "$tmp/run" || fail "replicas: $(cat "$tmp/run")"
+grep -q '^5 processes pulled 1 times the size$' "$tmp/run" || fail "replicas: $(cat "$tmp/run")"
 
 # A driver has the store of its node, whoever starts it.
 timeout 100 "$build/manta" run --address "$head" "$build/test_app_node" store >"$tmp/run" 2>&1 || fail "store: $(cat "$tmp/run")"
