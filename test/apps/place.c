@@ -464,7 +464,7 @@ static void group_outlives(void)
     for (double end = now_s() + 30; now_s() < end && !(lost && made > 20 && !manta_placement_wait(g, 0)); made++) {
         CHECK(use_a_group());
         for (int i = 0; i < 3; i++) {
-            bool moved = manta_placement_node(g, i + 1, &now) == MANTA_OK && now.id != at[i].id;
+            bool moved = manta_placement_node(g, i + 1, &now) == MANTA_OK && now.id && now.id != at[i].id;
             if (moved) lost++;
             else
                 ran += !manta_get(

@@ -50,7 +50,7 @@ MANTA_EXPORT manta_status manta_placement_wait(manta_placement_group group, uint
 /* Gives everything back. What waits for it fails with MANTA_ENOTFOUND; what runs in it goes on, at its node's expense. MANTA_ENOTFOUND: removed before. */
 MANTA_EXPORT manta_status manta_placement_remove(manta_placement_group group);
 
-/* The node of a bundle (1 for the first), see manta_list_nodes; {0} while the group is not ready. MANTA_ENOTFOUND. */
+/* The node of a bundle (1 for the first), see manta_list_nodes; {0} while the group is not ready, or that node is not reached (it may be dead: then the bundle is placed again). MANTA_ENOTFOUND. */
 MANTA_EXPORT manta_status manta_placement_node(manta_placement_group group, int32_t bundle, manta_process *out_node);
 
 /* Fills in at most `capacity` of the cluster's groups, oldest first; *out_count: how many there are. */
