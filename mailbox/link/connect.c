@@ -108,8 +108,8 @@ static void dial_tick(links *l, dial *d)
     if (!d->connection) return;
     uint64_t heard = d->session && d->session->heard_ns > d->epoch_ns ? d->session->heard_ns : d->epoch_ns;
     /* A SYN that was lost is repeated after a second, which is late for a session that waits: another connection is tried before. */
-    uint64_t patience = !d->session ? (uint64_t)EPOCH_MS * OS_NS_PER_MS : (d->is_reached ? 4 : 2) * l->heartbeat_ns;
-    if (d->session && patience > l->down_after_ns / 2) patience = l->down_after_ns / (d->is_reached ? 2 : 4);
+    uint64_t beats = (d->is_reached ? 4 : 2) * l->heartbeat_ns, most = l->down_after_ns / (d->is_reached ? 2 : 4);
+    uint64_t patience = !d->session ? (uint64_t)EPOCH_MS * OS_NS_PER_MS : beats < most ? beats : most;
     if (l->now_ns - heard > patience) dial_broken(l, d, "no answer");
 }
 
