@@ -33,7 +33,7 @@ static struct {
     manta_ref *drops;
     uint32_t n_drops;
     uint64_t after_ns;
-    uint64_t limit, bytes, count;
+    uint64_t limit, bytes, count, shipped;
     lineage_counts counts;
     pool_timer timer;
     bool is_timed;
@@ -65,6 +65,7 @@ static void append(lineage_spec *s)
     if (!all.next_ship) all.next_ship = s;
     all.bytes += s->cost;
     all.count++;
+    all.shipped += s->is_shipped;
 }
 
 static void leave_list(lineage_spec *s)
@@ -75,6 +76,7 @@ static void leave_list(lineage_spec *s)
     *(s->older ? &s->older->newer : &all.oldest) = s->newer;
     all.bytes -= s->cost;
     all.count--;
+    all.shipped -= s->is_shipped;
 }
 
 static void drop_record(lineage_spec *s, manta_lost_reason reason)
@@ -294,14 +296,6 @@ bool lineage_is_known(manta_ref root)
     return known;
 }
 
-bool lineage_can_make(manta_ref root)
-{
-    pthread_mutex_lock(&all.lock);
-    bool known = all.count && find(root);
-    pthread_mutex_unlock(&all.lock);
-    return known;
-}
-
 typedef struct carried { /* copies of records that go ahead of a message, the newest first */
     void *records[ANCESTORS];
     size_t bytes[ANCESTORS];
@@ -515,6 +509,7 @@ void lineage_batch_end(lineage_batch *b, bool is_shipped)
     pthread_mutex_lock(&all.lock);
     for (uint32_t i = 0; i < b->count; i++) {
         b->specs[i]->references--;
+        all.shipped += is_shipped && !b->specs[i]->is_shipped;
         b->specs[i]->is_shipped |= is_shipped;
         b->specs[i]->is_unshippable |= !is_shipped && b->specs[i]->is_adopted; /* its job's lineage is gone: kept here for a while */
     }
@@ -572,6 +567,7 @@ void lineage_count(lineage_counts *out)
     pthread_mutex_lock(&all.lock);
     *out = all.counts;
     out->records = all.count;
+    out->stored = all.shipped;
     out->bytes = all.bytes;
     pthread_mutex_unlock(&all.lock);
 }

@@ -20,14 +20,13 @@ typedef struct rebuild { /* an object that is needed and has no source left */
     uint64_t since_ns;
 } rebuild;
 
-bool lineage_is_on(void); /* this process belongs to a job */
-bool lineage_is_known(manta_ref root);
+bool lineage_is_on(void);              /* this process belongs to a job */
+bool lineage_is_known(manta_ref root); /* this process owns it, or has adopted it */
 /* That root is about to be named to this process (NULL: to anybody, later). True: this process owns it. */
 bool lineage_travels(manta_ref root, struct peer *target);
 const char *lineage_borrowed(uint64_t process, const void *root, size_t bytes, bool begins); /* what is wrong with it, or NULL */
 void lineage_peer_down(uint64_t process);
 void lineage_orphaned(uint64_t owner); /* it is gone, and this process has refs that it owned */
-bool lineage_can_make(manta_ref root); /* also when somebody else owns it */
 bool lineage_may_make(manta_ref root); /* or, as this process stands for an owner that is gone, may find out how */
 const char *lineage_carried(worker *w, const void *record, size_t bytes); /* what is wrong with it, or NULL */
 uint32_t lineage_actors(void);                                            /* of this module's own */
@@ -48,7 +47,7 @@ void lineage_rebuild(worker *w, rebuild *r);
 void transfer_rebuilt(rebuild *r, manta_error *error); /* actor/transfer; error NULL: `local` is complete */
 
 typedef struct lineage_counts {
-    uint64_t records, bytes, rebuilt, longest_wait_ns; /* from the need of a lost object to its task's start */
+    uint64_t records, bytes, stored, rebuilt, longest_wait_ns; /* from the need of a lost object to its task's start */
 } lineage_counts;
 void lineage_count(lineage_counts *out);
 void lineage_start(uint64_t limit_bytes, uint32_t ship_after_ms); /* 0: the default */

@@ -158,7 +158,7 @@ bool lineage_may_make(manta_ref root)
     pthread_mutex_lock(&store.lock);
     for (int i = 0; i < ADOPTED && !adopts; i++) adopts = store.adopted[i].owner != 0;
     pthread_mutex_unlock(&store.lock);
-    return adopts || lineage_can_make(root);
+    return adopts || lineage_is_known(root);
 }
 
 /* True: it is watched from now on. */
@@ -250,7 +250,7 @@ MANTA_METHOD_DEFINE(MantaLineage, watch, void, (uint64_t, owner))
     (void)MantaLineage_watch_after(WATCH_MS, MantaLineage_ref_of(manta_self()), owner);
 }
 MANTA_CLASS_WITH(MantaLineage, (.concurrency = 64), ship, watch)
-static MantaLineage_ref new_actor(void) { return MantaLineage_spawn(); }
+static MantaLineage_ref new_actor(void) { return MantaLineage_spawn_with(MANTA_OPTIONS(.where = MANTA_WHERE_HERE)); }
 
 void lineage_orphaned(uint64_t owner)
 {
@@ -265,7 +265,7 @@ static manta_lost_reason take_record(manta_ref root)
 {
     size_t bytes = 0;
     manta_lost_reason reason = MANTA_LOST_NONE;
-    void *record = lineage_can_make(root) ? NULL : lineage_fetch(root, &bytes, &reason);
+    void *record = lineage_is_known(root) ? NULL : lineage_fetch(root, &bytes, &reason);
     if (record) reason = lineage_take_in(worker_self(), record, bytes, false) ? MANTA_LOST_NO_RECORD : MANTA_LOST_NONE;
     base_free(record);
     return reason;

@@ -357,6 +357,7 @@ manta_status manta_read_object_stats(manta_object_stats *out)
     lineage_count(&c);
     out->records = c.records;
     out->record_bytes = c.bytes;
+    out->records_stored = c.stored;
     out->rebuilt = c.rebuilt;
     out->rebuild_wait_ns = c.longest_wait_ns;
     the_objects->usage(&objects, &out->bytes);

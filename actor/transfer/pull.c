@@ -446,7 +446,7 @@ static const char *take_answer(worker *w, pull *p, peer *from, const object_answ
 static bool may_recover(const import *i, const peer *from, manta_status s)
 {
     bool is_loss = s == MANTA_ESTALE || s == MANTA_EOBJECTLOST;
-    return is_loss && ((from->process != i->name.owner && !i->is_redirected) || lineage_can_make(i->name.root));
+    return is_loss && ((from->process != i->name.owner && !i->is_redirected) || lineage_is_known(i->name.root));
 }
 
 void pull_answer(worker *w, peer *from, const wire_head *h, const void *data, size_t bytes, const char **wrong)

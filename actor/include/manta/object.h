@@ -74,6 +74,7 @@ typedef struct manta_object_stats {
     uint64_t held;                  /* names of objects here that other processes have, as far as they have no copy */
     uint64_t bytes_in, bytes_out;   /* of large objects, from and to other processes, since the start */
     uint64_t records, record_bytes; /* tasks that this process keeps to make their outputs again, see lineage_bytes */
+    uint64_t records_stored;        /* of those, in the control store too */
     uint64_t rebuilt;               /* tasks that ran again for lost objects, since the start */
     uint64_t rebuild_wait_ns;       /* the longest time from the need of a lost object to the start of its task */
 } manta_object_stats;
