@@ -13,7 +13,7 @@ static const char help[] = "usage: %s [--seeds A..B | --seed N] [options]\n"
                            "\n"
                            "  --seeds A..B    these seeds; default 1..%d\n"
                            "  --seed N        this one\n"
-                           "  --nodes N       1..%d; default %u\n"
+                           "  --nodes A..B    so many nodes (1..%d), as the seed says; default %u\n"
                            "  --faults LIST   what may go wrong: all, none, or some of delay, drop, duplicate, partition, oneway,\n"
                            "                  crash, stop, pause, slowdisk, with commas between; default %s\n"
                            "  --steps N       how much work each seed does; default %u\n"
@@ -44,12 +44,26 @@ static bool take_number(const char *text, uint64_t least, uint64_t most, uint64_
     return true;
 }
 
-static bool take_range(runner *r, const char *text)
+/* "A..B", or "A" alone. */
+static bool take_range(const char *text, uint64_t least, uint64_t most, uint64_t *out_from, uint64_t *out_to)
 {
-    char *end;
-    r->first = strtoull(text, &end, 10);
-    if (end == text || strncmp(end, "..", 2) != 0) return false;
-    return take_number(end + 2, r->first, UINT64_MAX - 1, &r->last);
+    char from[24];
+    const char *dots = strstr(text, "..");
+    snprintf(from, sizeof from, "%.*s", (int)(dots ? (size_t)(dots - text) : strlen(text)), text);
+    uint64_t first, last;
+    if (!take_number(from, least, most, &first) || !take_number(dots ? dots + 2 : from, first, most, &last)) return false;
+    *out_from = first;
+    *out_to = last;
+    return true;
+}
+
+static bool take_nodes(runner *r, const char *text)
+{
+    uint64_t least, most;
+    if (!take_range(text, 1, MANTA_SIM_NODES, &least, &most)) return false;
+    r->least_nodes = (uint32_t)least;
+    r->most_nodes = (uint32_t)most;
+    return true;
 }
 
 static bool take_faults(runner *r, const char *text)
@@ -96,14 +110,13 @@ static bool take_option(runner *r, const char *name, const char *value)
 {
     uint64_t n = 0;
     bool ok;
-    if (strcmp(name, "--seeds") == 0) return take_range(r, value);
+    if (strcmp(name, "--seeds") == 0) return take_range(value, 0, UINT64_MAX - 1, &r->first, &r->last);
+    if (strcmp(name, "--nodes") == 0) return take_nodes(r, value);
     if (strcmp(name, "--faults") == 0) return take_faults(r, value);
     if (strcmp(name, "--keep") == 0) return take_keep(r, value);
     if (strcmp(name, "--seed") == 0) {
         ok = r->is_single = take_number(value, 0, UINT64_MAX - 1, &r->first);
         r->last = r->first;
-    } else if (strcmp(name, "--nodes") == 0) {
-        if ((ok = take_number(value, 1, MANTA_SIM_NODES, &n))) r->test.nodes = (uint32_t)n;
     } else if (strcmp(name, "--steps") == 0) {
         if ((ok = take_number(value, 1, UINT32_MAX, &n))) r->test.steps = (uint32_t)n;
     } else if (strcmp(name, "--duration") == 0) {
@@ -133,6 +146,7 @@ int runner_arguments(runner *r, int argc, char **argv)
     if (!r->test.nodes) r->test.nodes = 3;
     if (!r->test.steps) r->test.steps = STEPS;
     if (!r->test.duration_ms) r->test.duration_ms = 10000;
+    r->least_nodes = r->most_nodes = r->test.nodes;
     name_faults(r);
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--help") == 0) return print_help(r), 0;

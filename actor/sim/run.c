@@ -14,7 +14,7 @@ enum { NODES = 3, DURATION_MS = 10000, SETTLE_MS = 8000, CHECK_MS = 60000, SLOW_
 static void fill_in(world *w, const run_options *o)
 {
     w->test = *o->test;
-    if (!w->test.nodes) w->test.nodes = NODES;
+    w->test.nodes = o->nodes ? o->nodes : NODES;
     if (!w->test.duration_ms) w->test.duration_ms = DURATION_MS;
     if (!w->test.settle_ms) w->test.settle_ms = SETTLE_MS;
 }

@@ -58,7 +58,7 @@ static void print_keep(uint64_t keep)
 
 static void print_replay(const runner *r, const run_options *o)
 {
-    printf("  again: %s --seed %" PRIu64 " --nodes %u --faults %s --steps %u --duration %u --keep ", r->program, o->seed, r->test.nodes,
+    printf("  again: %s --seed %" PRIu64 " --nodes %u --faults %s --steps %u --duration %u --keep ", r->program, o->seed, o->nodes,
         r->faults, o->steps, r->test.duration_ms);
     print_keep(o->keep);
     printf(" --trace\n");
@@ -122,6 +122,7 @@ static bool run_seeds(const runner *r, child *all, totals *t)
         while (!(free_one = child_with(all, r->jobs, 0)))
             if (!wait_for_one(r, all, t)) return false;
         o.seed = seed;
+        o.nodes = r->least_nodes + (uint32_t)(rng_mix(seed) % (r->most_nodes - r->least_nodes + 1));
         if (!seed_start(free_one, &o)) return false;
     }
     for (uint32_t i = 0; i < r->jobs; i++)
@@ -133,8 +134,8 @@ static bool run_seeds(const runner *r, child *all, totals *t)
 static void summarize(const runner *r, const totals *t, double seconds)
 {
     uint64_t seeds = t->passed + t->failed;
-    printf("%s: %" PRIu64 " seeds passed, %" PRIu64 " failed; %u nodes, %.0f virtual s, %" PRIu64 " events", r->test.name, t->passed,
-        t->failed, r->test.nodes, (double)t->virtual_ns / 1e9, t->events);
+    printf("%s: %" PRIu64 " seeds passed, %" PRIu64 " failed; %u to %u nodes, %.0f virtual s, %" PRIu64 " events", r->test.name, t->passed,
+        t->failed, r->least_nodes, r->most_nodes, (double)t->virtual_ns / 1e9, t->events);
     for (int i = 0; i < 9; i++)
         if (t->by_kind[i]) printf(", %" PRIu64 " %s", t->by_kind[i], fault_name((manta_sim_fault)(1u << i)));
     printf("; %.1f s, %.1f seeds/s\n", seconds, seconds > 0 ? (double)seeds / seconds : 0);

@@ -14,7 +14,7 @@ typedef struct runner {
     manta_sim_test test;
     const char *program;
     uint64_t first, last, keep;
-    uint32_t jobs, failures; /* failures: after so many it ends */
+    uint32_t least_nodes, most_nodes, jobs, failures; /* failures: after so many it ends */
     bool is_single, trace, no_shorten, twice;
     char faults[200]; /* as text, for the command that repeats a seed */
 } runner;

@@ -42,7 +42,7 @@ typedef struct sim_node {
 typedef struct run_options { /* of one seed */
     const manta_sim_test *test;
     uint64_t seed, keep; /* keep: bit per fault of the plan that is to happen */
-    uint32_t steps;
+    uint32_t steps, nodes;
     bool trace;
 } run_options;
 

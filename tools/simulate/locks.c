@@ -28,21 +28,22 @@ static void hold(const manta_lock *lock, uint64_t ms)
 {
     for (uint64_t left = ms; left > 0 && manta_lock_is_held(lock); left = left > LOOK_MS ? left - LOOK_MS : 0) {
         if (watch()->highest_token > lock->token)
-            manta_sim_fail("lock: held with token %" PRIu64 " here, and granted with %" PRIu64 " elsewhere", lock->token, watch()->highest_token);
+            manta_sim_fail(
+                "lock: held with token %" PRIu64 " here, and granted with %" PRIu64 " elsewhere", lock->token, watch()->highest_token);
         if (manta_sleep(left < LOOK_MS ? left : LOOK_MS)) return;
     }
 }
 
 MANTA_METHOD_DEFINE(SimLocker, play, void)
 {
-    for (uint32_t i = 0; i < manta_sim_steps() / 4 + 1; i++) {
+    for (uint32_t i = 0; i < manta_sim_steps() / 8 + 1; i++) {
         manta_lock lock;
         uint64_t called = manta_sim_now_ns();
         manta_status status = manta_lock_acquire("sim", LEASE_MS, WAIT_MS, &lock);
         if (!status) {
             self->granted++;
             check_grant(lock.token, called);
-            hold(&lock, manta_random() % (2 * LEASE_MS));
+            hold(&lock, manta_random() % 8 ? manta_random() % 100 : manta_random() % (3 * LEASE_MS));
             (void)manta_lock_release(&lock);
         }
         manta_sleep(manta_random() % 100);
