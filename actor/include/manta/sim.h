@@ -28,7 +28,8 @@ typedef enum manta_sim_fault {
     MANTA_SIM_PARTITION = 1 << 3, /* two nodes do not reach each other, or a node reaches none */
     MANTA_SIM_ONE_WAY = 1 << 4,   /* a node reaches another, but not the other way round */
     MANTA_SIM_CRASH =
-        1 << 5, /* a node is gone at once, with all that it had not made durable; later it starts again with what is on its disk; sometimes all nodes at once */
+        1
+        << 5, /* a node is gone at once, with all that it had not made durable; later it starts again with what is on its disk; sometimes all nodes at once */
     MANTA_SIM_STOP = 1 << 6,      /* a node shuts down in order, and starts again later */
     MANTA_SIM_PAUSE = 1 << 7,     /* a node does nothing, as under SIGSTOP */
     MANTA_SIM_SLOW_DISK = 1 << 8, /* writes take up to 100 ms to become durable */

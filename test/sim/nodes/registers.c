@@ -6,7 +6,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "tools/simulate/simulate.h"
+#include "test/sim/nodes/simulate.h"
 
 MANTA_ACTOR(SimClient, uint64_t value[KEYS], revision[KEYS];)
 MANTA_METHOD_DECLARE(SimClient, play, void)

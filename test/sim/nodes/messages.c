@@ -6,7 +6,7 @@
  */
 #include <inttypes.h>
 
-#include "tools/simulate/simulate.h"
+#include "test/sim/nodes/simulate.h"
 
 MANTA_ACTOR(SimReceiver, uint64_t taken;)
 MANTA_METHOD_DECLARE(SimReceiver, take, uint64_t, (uint64_t, number), (uint64_t, of))

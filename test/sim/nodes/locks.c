@@ -3,7 +3,7 @@
  */
 #include <inttypes.h>
 
-#include "tools/simulate/simulate.h"
+#include "test/sim/nodes/simulate.h"
 
 enum { LEASE_MS = 500, WAIT_MS = 3000, LOOK_MS = 20 };
 

@@ -3,7 +3,7 @@
  */
 #include <inttypes.h>
 
-#include "tools/simulate/simulate.h"
+#include "test/sim/nodes/simulate.h"
 
 enum { FINISH_MS = 40000 };
 

@@ -13,8 +13,8 @@
 
 enum { SESSIONS = 4096, OPERATIONS = 8192, GRANTS = 8192, KEYS = 2, PROGRAMS = 4 };
 
-typedef struct session { /* of a sender with one handle of a receiver */
-    uint64_t receiver;    /* process */
+typedef struct session {        /* of a sender with one handle of a receiver */
+    uint64_t receiver;          /* process */
     uint32_t from, incarnation; /* the sender's */
     uint64_t sent, received, acknowledged;
     uint32_t downs;
@@ -30,8 +30,8 @@ typedef struct watched {
     uint64_t next_value;
     uint64_t granted_ns[GRANTS]; /* by token: when its acquire returned; 0: not granted yet */
     uint64_t highest_token;
-    uint64_t processes[MANTA_SIM_NODES]; /* that run now */
-    uint32_t finished[MANTA_SIM_NODES];  /* programs of the incarnation that runs now */
+    uint64_t processes[MANTA_SIM_NODES];                                      /* that run now */
+    uint32_t finished[MANTA_SIM_NODES];                                       /* programs of the incarnation that runs now */
     uint64_t calls, failed_calls, objects, registers_done, locks_done, downs; /* so that it shows that something was tried */
 } watched;
 
