@@ -56,7 +56,7 @@ typedef struct link_options { /* 0 or NULL: the default */
     uint64_t credit_bytes;  /* unacknowledged and waiting per peer, at which link_send gives MANTA_ELIMIT; 64 MiB */
     uint32_t message_limit; /* bytes of one message; 64 MiB; a peer that sends more is dropped */
     uint32_t peers_limit;   /* 4096; more are refused */
-    uint32_t heartbeat_ms;  /* of an idle link; 400 */
+    uint32_t heartbeat_ms;  /* of an idle link; 200 */
     uint32_t down_after_ms; /* silence, with reconnects going on, until on_down; 1800: a loss is known within 2 s */
     uint32_t spin_us;       /* how long the thread looks for work before it sleeps; 5 */
 } link_options;

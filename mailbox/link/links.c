@@ -7,7 +7,7 @@
 
 #include "mailbox/link/link_internal.h"
 
-enum { MESSAGE_DEFAULT = 64 << 20, PEERS_DEFAULT = 4096, HEARTBEAT_DEFAULT_MS = 400, DOWN_DEFAULT_MS = 1800, SPIN_DEFAULT_US = 5 };
+enum { MESSAGE_DEFAULT = 64 << 20, PEERS_DEFAULT = 4096, HEARTBEAT_DEFAULT_MS = 200, DOWN_DEFAULT_MS = 1800, SPIN_DEFAULT_US = 5 };
 #define CREDIT_DEFAULT (64ull << 20)
 
 static _Thread_local char error_text[512];
