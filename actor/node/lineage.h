@@ -4,7 +4,7 @@
  * The process that submitted a task *owns* its outputs: the objects that its result names, and the one that stands for its answer (manta_future_to_ref). For each such task it keeps a *record*: the task, its packed
  * arguments with the names of the objects among them, what it needs, the outputs; no bytes of objects. When a replica here, or one of a process that borrows the object, has no source left, the record is run again.
  *
- * Threads: all functions may be called from any thread and do not wait. docs/decisions/0016 says why it is so.
+ * Threads: all functions may be called from any thread and do not wait. docs/decisions/0019 says why it is so.
  */
 #ifndef MANTA_NODE_LINEAGE_H
 #define MANTA_NODE_LINEAGE_H
