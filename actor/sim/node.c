@@ -144,7 +144,6 @@ void node_boot(world *w, uint32_t node)
         return;
     }
     n->process = the_node.process;
-    n->hash = manta_trace_hash;
     n->is_up = true;
     n->paused_ns = 0;
     raft_disks_set_delay(50 * OS_NS_PER_US, n->disk_ns);

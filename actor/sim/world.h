@@ -30,12 +30,11 @@ typedef struct plan { /* the faults of a seed */
 } plan;
 
 typedef struct sim_node {
-    bool is_up, is_booting, is_ready, is_stopping;
+    bool is_up, is_ready, is_stopping;
     uint32_t outer; /* its main program waits: it cannot crash now */
     uint32_t incarnation;
     uint64_t process, due_ns, paused_ns, disk_ns; /* disk_ns: how long a write takes at most, while nothing is wrong */
     uint64_t main;                                /* its actor */
-    uint64_t (*hash)(void);
     manta_t *system;
 } sim_node;
 

@@ -17,9 +17,6 @@ typedef struct session {        /* of a sender with one handle of a receiver */
     uint64_t receiver;          /* process */
     uint32_t from, incarnation; /* the sender's */
     uint64_t sent, received, acknowledged;
-    uint32_t downs;
-    bool has_failed; /* the sender was told that something may be lost */
-    bool is_monitored;
 } session;
 
 typedef struct watched {
@@ -30,7 +27,6 @@ typedef struct watched {
     uint64_t next_value;
     uint64_t granted_ns[GRANTS]; /* by token: when its acquire returned; 0: not granted yet */
     uint64_t highest_token;
-    uint64_t processes[MANTA_SIM_NODES];                                      /* that run now */
     uint32_t finished[MANTA_SIM_NODES];                                       /* programs of the incarnation that runs now */
     uint64_t calls, failed_calls, objects, registers_done, locks_done, downs; /* so that it shows that something was tried */
 } watched;
