@@ -80,7 +80,7 @@ MANTA_CLASS_WITH(MantaLocks, (.concurrency = 4096), renew)
 static void begin_renewing(uint64_t id, uint32_t lease_ms)
 {
     pthread_mutex_lock(&table_lock);
-    if (!manta_is_alive(renewer.actor)) renewer = MantaLocks_spawn();
+    if (!manta_is_alive(renewer.actor)) renewer = MantaLocks_spawn_with(MANTA_OPTIONS(.where = MANTA_WHERE_HERE));
     (void)MantaLocks_renew_after(lease_ms / 3, renewer, id);
     pthread_mutex_unlock(&table_lock);
 }

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "actor/node/moving.h"
 #include "actor/node/named.h"
 #include "actor/node/node.h"
 #include "actor/node/raylet.h"
@@ -13,7 +14,7 @@
 enum { SPACE_LIMIT = NAME_LIMIT, STARTING_MS = 20, REACH_MS = 1000 };
 
 typedef struct named {
-    uint64_t actor, uid;
+    uint64_t actor, uid, epoch; /* epoch: of a row that may have gone on to another place; else UINT64_MAX */
 } named;
 
 MANTA_ACTOR(MantaNames, named *items; uint32_t count, room;)
@@ -23,14 +24,26 @@ static pthread_mutex_t names_lock = PTHREAD_MUTEX_INITIALIZER;
 /* Ids of processes are not 0 in the store; a system alone has none. */
 static uint64_t own_process(void) { return the_node.process ? the_node.process : 1; }
 
-void name_end(uint64_t uid, const char *why)
+static void end_at(uint64_t uid, uint64_t epoch, const char *why)
 {
     manta_writer w;
     gcs_reply reply;
     manta_writer_init_growing(&w);
-    gcs_write_actor_dead(&w, NULL, &(gcs_actor_dead){uid, UINT64_MAX, manta_str_of(why)});
+    gcs_write_actor_dead(&w, NULL, &(gcs_actor_dead){uid, epoch, manta_str_of(why)});
     (void)control_call("the end of a named actor", false, &w, GCS_TIMEOUT_MS, &reply);
 }
+
+/* A constructor that fails when the actor is started again is tried again: its state, and whoever has its handle, wait for it. */
+static void restart_at(uint64_t uid, uint64_t epoch, const char *why)
+{
+    manta_writer w;
+    gcs_reply reply;
+    manta_writer_init_growing(&w);
+    gcs_write_actor_restarting(&w, NULL, &(gcs_actor_restarting){uid, epoch, manta_str_of(why)});
+    (void)control_call("an actor's restart", false, &w, GCS_TIMEOUT_MS, &reply);
+}
+
+void name_end(uint64_t uid, const char *why) { end_at(uid, UINT64_MAX, why); }
 
 MANTA_METHOD_DECLARE(MantaNames, on_down, void, (manta_actor, who), (int32_t, status), (manta_str, why))
 MANTA_METHOD_DEFINE(MantaNames, on_down, void, (manta_actor, who), (int32_t, status), (manta_str, why))
@@ -40,14 +53,15 @@ MANTA_METHOD_DEFINE(MantaNames, on_down, void, (manta_actor, who), (int32_t, sta
         (int)(why.size < 100 ? why.size : 100), why.size ? why.data : "");
     for (uint32_t i = 0; i < self->count; i++) {
         if (self->items[i].actor != who.id) continue;
-        uint64_t uid = self->items[i].uid;
+        uint64_t uid = self->items[i].uid, epoch = self->items[i].epoch;
         self->items[i--] = self->items[--self->count];
-        name_end(uid, text);
+        if (uid_is_moving(uid) && epoch > 1 && status == MANTA_EINIT) restart_at(uid, epoch, text);
+        else end_at(uid, epoch, text);
     }
 }
 
-MANTA_METHOD_DECLARE(MantaNames, keep, void, (manta_actor, who), (uint64_t, uid))
-MANTA_METHOD_DEFINE(MantaNames, keep, void, (manta_actor, who), (uint64_t, uid))
+MANTA_METHOD_DECLARE(MantaNames, keep, void, (manta_actor, who), (uint64_t, uid), (uint64_t, epoch))
+MANTA_METHOD_DEFINE(MantaNames, keep, void, (manta_actor, who), (uint64_t, uid), (uint64_t, epoch))
 {
     if (self->count == self->room) {
         uint32_t room = self->room ? self->room * 2 : 64;
@@ -59,7 +73,7 @@ MANTA_METHOD_DEFINE(MantaNames, keep, void, (manta_actor, who), (uint64_t, uid))
         self->items = items;
         self->room = room;
     }
-    self->items[self->count++] = (named){who.id, uid};
+    self->items[self->count++] = (named){who.id, uid, epoch};
     (void)manta_monitor(who, MantaNames_on_down, NULL);
 }
 
@@ -69,7 +83,7 @@ MANTA_CLASS_WITH(MantaNames, (.on_free = free_items), on_down, keep)
 static MantaNames_ref names_keeper(void)
 {
     pthread_mutex_lock(&names_lock);
-    if (!manta_is_alive(keeper.actor)) keeper = MantaNames_spawn();
+    if (!manta_is_alive(keeper.actor)) keeper = MantaNames_spawn_with(MANTA_OPTIONS(.where = MANTA_WHERE_HERE));
     MantaNames_ref k = keeper;
     pthread_mutex_unlock(&names_lock);
     return k;
@@ -80,24 +94,24 @@ uint32_t name_keepers(void)
     pthread_mutex_lock(&names_lock);
     bool is_there = manta_is_alive(keeper.actor);
     pthread_mutex_unlock(&names_lock);
-    return is_there;
+    return is_there + moving_keepers();
 }
 
-static manta_status place(uint64_t uid, manta_actor who)
+static manta_status place(uint64_t uid, uint64_t epoch, manta_actor who)
 {
     manta_writer w;
     gcs_reply reply;
     const char *address = manta_listen_address(0);
     manta_writer_init_growing(&w);
-    gcs_actor_placed row = {uid, 1, manta_process_of(job_raylet).id, own_process(), who.id, manta_str_of(address ? address : "")};
+    gcs_actor_placed row = {uid, epoch, manta_process_of(job_raylet).id, own_process(), who.id, manta_str_of(address ? address : "")};
     gcs_write_actor_placed(&w, NULL, &row);
     return control_call("a named actor", false, &w, GCS_TIMEOUT_MS, &reply);
 }
 
-manta_status name_adopt(uint64_t uid, manta_actor who)
+manta_status name_adopt(uint64_t uid, uint64_t epoch, manta_actor who)
 {
-    manta_status status = place(uid, who);
-    return status ? status : manta_join(MantaNames_keep(names_keeper(), who, uid));
+    manta_status status = place(uid, epoch, who);
+    return status ? status : manta_join(MantaNames_keep(names_keeper(), who, uid, uid_is_moving(uid) ? epoch : UINT64_MAX));
 }
 
 static const char *class_of(manta_actor who)
@@ -116,7 +130,7 @@ manta_status manta_register_in_cluster(const char *name_space, const char *name,
         status = error_set(MANTA_EDEAD, "manta_register_in_cluster: \"%s\": the actor does not live in this process", name);
     if (!status) status = control_begin("manta_register_in_cluster");
     if (status) return status;
-    uint64_t uid = os_random_u64() | 1;
+    uint64_t uid = os_random_u64() >> 8 | 1; /* of those that do not move, see moving.h */
     gcs_actor_register row = {.uid = uid,
         .class_name = manta_str_of(class_of(who)),
         .space = manta_str_of(name_space),
@@ -125,7 +139,7 @@ manta_status manta_register_in_cluster(const char *name_space, const char *name,
     manta_writer_init_growing(&w);
     gcs_write_actor_register(&w, NULL, &row);
     if ((status = control_call("manta_register_in_cluster", false, &w, GCS_TIMEOUT_MS, &reply))) return status;
-    status = name_adopt(uid, who);
+    status = name_adopt(uid, 1, who);
     if (status) name_end(uid, "could not be placed");
     return status;
 }
@@ -135,6 +149,10 @@ static manta_status handle_of(const gcs_actor_row *row, manta_actor *out)
 {
     char address[MANTA_ADDRESS_BYTES];
     manta_process p;
+    if (uid_is_moving(row->uid) && row->state != GCS_ACTOR_STATE_PENDING) {
+        *out = moving_handle(row->uid);
+        return out->id ? MANTA_OK : error_set(MANTA_ENOMEM, "manta_lookup_in_cluster: no memory for a handle");
+    }
     if (row->state != GCS_ACTOR_STATE_ALIVE) return error_set(MANTA_ENOTREADY, "it is being started");
     if (row->process == own_process()) {
         out->id = row->local;

@@ -408,7 +408,7 @@ MANTA_CLASS_WITH(
 static MantaWatcher_ref watcher(void)
 {
     pthread_mutex_lock(&watcher_lock);
-    if (!manta_is_alive(the_watcher.actor)) the_watcher = MantaWatcher_spawn();
+    if (!manta_is_alive(the_watcher.actor)) the_watcher = MantaWatcher_spawn_with(MANTA_OPTIONS(.where = MANTA_WHERE_HERE));
     MantaWatcher_ref w = the_watcher;
     pthread_mutex_unlock(&watcher_lock);
     return w;

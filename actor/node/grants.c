@@ -97,7 +97,7 @@ void grant_tell(lessor *l, lease_entry *x)
     for (uint32_t i = 0; i < l->n_nodes; i++) cpus += resources_get(&l->nodes[i].place.total, "cpus") / RESOURCE_UNIT;
     x->is_granted = true;
     MantaGrant g = {r->id, x->worker->process, l->self, x->worker->pid, l->nodes[0].place.id, (uint32_t)cpus};
-    (void)MantaOwner_granted_send(MantaOwner_ref_of(r->owner), g);
+    tell_granted(r, &g);
 }
 
 static void take(lessor *l, lease_entry *x, const fit *f)

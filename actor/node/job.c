@@ -9,6 +9,7 @@
 
 #include "actor/node/crash.h"
 #include "actor/node/jobs_store.h"
+#include "actor/node/moving.h"
 #include "actor/node/owner.h"
 #include "actor/node/program.h"
 #include "scheduler/os/os_file.h"
@@ -102,7 +103,7 @@ static manta_status become_driver(const char *address, const char *space)
     if (status) return status;
     use_node_store();
     the_job.driver = MantaDriver_spawn().actor;
-    if (!the_job.driver.id || !owner_start()) return manta_last_error()->status;
+    if (!the_job.driver.id || !owner_start() || !moving_start()) return manta_last_error()->status;
     status = manta_join(MantaRaylet_start_job(MantaRaylet_ref_of(job_raylet), the_job));
     return status ? status : job_record(space);
 }
@@ -156,7 +157,7 @@ static void serve(const char *address, uint64_t job)
     manta_status status = find_daemon(address);
     the_job.id = job;
     job_is_worker = true;
-    if (!status && !owner_start()) status = MANTA_ENOMEM;
+    if (!status && (!owner_start() || !moving_start())) status = MANTA_ENOMEM;
     if (!status)
         status = manta_join(
             MantaLeases_ready(MantaLeases_ref_of(job_leases), job, (manta_actor){the_node.service}, owner_actor(), (uint32_t)getpid()));
@@ -177,12 +178,14 @@ manta_status job_start(const manta_config *c)
 
 void job_stop(void)
 {
+    moving_stop();
     owner_stop(worker_self());
     job_forget();
 }
 
 void job_free(void)
 {
+    moving_free();
     the_job = (MantaJob){.id = 0};
     job_leases.id = job_raylet.id = 0;
 }

@@ -49,7 +49,7 @@ static int32_t where_is(lessor *l, uint64_t id)
 static void refuse(lessor *l, lease_request *r, manta_status status, const char *text)
 {
     remember(l, r->id, TOMBSTONE);
-    (void)MantaOwner_refused_send(MantaOwner_ref_of(r->owner), r->id, (int32_t)status, manta_str_of(text));
+    tell_refused(r->owner, r->id, r->is_revival, status, manta_str_of(text));
     base_free(r);
 }
 
@@ -64,7 +64,7 @@ static void forward(lessor *l, lease_request *r, uint32_t to)
     if (job) {
         MantaRequest what = {r->id, r->owner, job->info, manta_str_of(need), manta_str_of(r->labels), (int32_t)r->strategy, r->node,
             r->priority, r->group, r->bundle, r->hops + 1, r->is_actor, r->bytes_node, r->bytes,
-            (r->is_detached ? REQUEST_DETACHED : 0) | (r->isolated ? REQUEST_ISOLATED : 0)};
+            (r->is_detached ? REQUEST_DETACHED : 0) | (r->isolated ? REQUEST_ISOLATED : 0) | (r->is_revival ? REQUEST_REVIVAL : 0)};
         (void)MantaLeases_request_send(MantaLeases_ref_of(n->leases), what);
     }
     base_free(r);
@@ -83,7 +83,7 @@ static void enqueue(lessor *l, lease_request *r, bool infeasible)
 {
     bool report = infeasible && !r->infeasible;
     r->infeasible = infeasible;
-    if (report && !r->unfit_ns) say_infeasible(r);
+    if (report && !r->unfit_ns && !r->is_revival) say_infeasible(r);
     leases_changed(l);
     if (!queue_push(&l->queue, r)) refuse(l, r, MANTA_ELIMIT, "too many requests wait on the node");
 }
@@ -278,6 +278,7 @@ static lease_request *request_new(const MantaRequest *what)
         .is_actor = what->is_actor,
         .is_detached = (what->apart & REQUEST_DETACHED) != 0,
         .isolated = (what->apart & REQUEST_ISOLATED) != 0,
+        .is_revival = (what->apart & REQUEST_REVIVAL) != 0,
         .owner = what->owner,
         .bytes_node = what->bytes_node,
         .bytes = what->bytes};
@@ -320,8 +321,8 @@ MANTA_METHOD_DEFINE(MantaLeases, request, void, (MantaRequest, what))
     struct lessor *l = self->l;
     if (where_is(l, what.id) == NODES_LIMIT || is_known(l, &what)) return;
     if (!job_of(l, what.job.id) && !begin_job(l, &what.job)) {
-        (void)MantaOwner_refused_send(
-            MantaOwner_ref_of(what.owner), what.id, (int32_t)manta_last_error()->status, manta_str_of(manta_last_error()->message));
+        tell_refused(what.owner, what.id, (what.apart & REQUEST_REVIVAL) != 0, manta_last_error()->status,
+            manta_str_of(manta_last_error()->message));
         return;
     }
     lease_request *r = request_new(&what);
@@ -538,6 +539,7 @@ static void lose_lease(lessor *l, lease_entry *x)
     job_view *j = job_of(l, r->job);
     grant_end(l, x);
     if (given) remember(l, r->id, TOMBSTONE);
+    if (given && r->is_revival) tell_refused(r->owner, r->id, true, MANTA_EUNKNOWN, manta_str_of("its worker died"));
     if (given || !j) base_free(r);
     else if (j->failures >= START_FAILURES) refuse(l, r, MANTA_EINIT, j->last_words);
     else enqueue(l, r, false);

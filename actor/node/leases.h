@@ -24,7 +24,8 @@ enum {
     UNFIT_WAIT_MS = 2000,
 };
 
-enum { REQUEST_DETACHED = 1, REQUEST_ISOLATED = 2 }; /* actors with a process of their own: it outlives the job; it is the actor's alone */
+/* Actors with a process of their own: it outlives the job; it is the actor's alone. And one that is started again: its owner is a MantaRestarter. */
+enum { REQUEST_DETACHED = 1, REQUEST_ISOLATED = 2, REQUEST_REVIVAL = 4 };
 MANTA_STRUCT(MantaRequest, (uint64_t, id), (manta_actor, owner), (MantaJob, job), (manta_str, need), (manta_str, labels),
     (int32_t, strategy), (uint64_t, node), (int32_t, priority), (uint64_t, group), (int32_t, bundle), (uint32_t, hops), (bool, is_actor),
     (uint64_t, bytes_node), (uint64_t, bytes), (uint32_t, apart)) /* apart: REQUEST_* */
@@ -179,6 +180,10 @@ void drain_forget(lessor *l, uint64_t node);
 void drain_begin(lessor *l, uint64_t node);
 size_t drain_describe(const lessor *l, char *out, size_t room);
 void drain_recall(lessor *l); /* leases of tasks go back to their owners, when this node is drained */
+
+/* restarts.c: to the owner of a request, whatever it is */
+void tell_granted(const lease_request *r, const MantaGrant *g);
+void tell_refused(manta_actor owner, uint64_t id, bool is_revival, manta_status status, manta_str text);
 
 /* unfit.c */
 bool unfit_is(const lessor *l, uint64_t job, uint64_t node);

@@ -12,9 +12,19 @@
 #include "actor/node/leases.h"
 #include "actor/node/node.h"
 #include "actor/node/raylet.h"
+#include "actor/node/restarter.h"
 #include "actor/node/simulation.h"
 
-enum { PULSE_MS = 1000, CALM_MS = 3000, FENCE_MS = 10000, REACH_MS = 3000, LEAVE_MS = 1000, OTHERS = 1024, PROCESSES = 4096 };
+enum {
+    PULSE_MS = 1000,
+    CALM_MS = 3000,
+    FENCE_MS = 10000,
+    REACH_MS = 3000,
+    LEAVE_MS = 1000,
+    STARTING_MS = 50,
+    OTHERS = 1024,
+    PROCESSES = 4096
+};
 
 typedef struct other { /* a node that lives, as far as the table says */
     uint64_t id, epoch;
@@ -297,10 +307,21 @@ static manta_status know_servers(const char *address)
 {
     manta_process p;
     manta_actor gcs;
-    manta_status status = process_at(address, CLUSTER_TIMEOUT_MS, &p);
-    if (!status) status = manta_lookup_in(p, "manta.gcs", &gcs);
+    manta_status status;
+    uint64_t end = manta_now_ns() + (uint64_t)CLUSTER_TIMEOUT_MS * OS_NS_PER_MS;
+    do { /* it may be starting too */
+        status = process_at(address, CLUSTER_TIMEOUT_MS, &p);
+        if (!status) status = manta_lookup_in(p, "manta.gcs", &gcs);
+    } while ((status == MANTA_ENOTFOUND || status == MANTA_EUNKNOWN) && manta_now_ns() < end && manta_sleep(STARTING_MS) == MANTA_OK);
     if (!status) gcs_know(gcs);
     return status;
+}
+
+static manta_status start_restarter(manta_actor raylet, manta_actor gcs)
+{
+    MantaNodeInfo info;
+    manta_status status = manta_get(MantaRaylet_describe(MantaRaylet_ref_of(raylet)), &info);
+    return status ? status : restarter_start(info.leases, gcs);
 }
 
 manta_status membership_start(const membership_options *o, manta_actor raylet)
@@ -318,6 +339,7 @@ manta_status membership_start(const membership_options *o, manta_actor raylet)
     if (!load_seq(&members_id)) return manta_last_error()->status;
     status = gcs_watch_start(GCS_TABLE_NODE, NULL, 0, tell_change, NULL, (manta_actor){0});
     if (!status) status = MantaMembers_pulse_send(the_members());
+    if (!status) status = start_restarter(raylet, own);
     return status;
 }
 

@@ -5,7 +5,9 @@
 
 #include "actor/node/control.h"
 #include "actor/node/jobs_store.h"
+#include "actor/node/moving.h"
 #include "actor/node/owner.h"
+#include "actor/node/restarter.h"
 #include "actor/runtime/names.h"
 
 enum { AGAIN_MS = 20 };
@@ -14,7 +16,7 @@ enum { AGAIN_MS = 20 };
 
 static manta_status check_detached(const manta_options *o, const manta_class *cls)
 {
-    if (name_check("spawn", o->name)) return manta_last_error()->status;
+    if (o && o->name && name_check("spawn", o->name)) return manta_last_error()->status;
     if (options_lifetime(o) != MANTA_LIFETIME_DETACHED) return MANTA_OK;
     if (o->process.id || o->link || o->where == MANTA_WHERE_HERE)
         return error_set(MANTA_EINVAL,
@@ -26,6 +28,7 @@ static manta_status check_detached(const manta_options *o, const manta_class *cl
     return MANTA_OK;
 }
 
+static const char *name_of(const manta_options *o) { return o && o->name ? o->name : ""; }
 static bool is_text(manta_str s, const char *text) { return s.size == strlen(text) && memcmp(s.data, text, s.size) == 0; }
 
 /* What the control store said: a new row, or that of the actor that has the name. */
@@ -41,8 +44,8 @@ static manta_status read_claim(const gcs_reply *reply, const manta_options *o, c
     if (r.status || inner.status) return error_set(MANTA_EDECODE, "%s_spawn: a malformed answer of the control store", cls->name);
     *out_is_new = result.is_new;
     if (!result.is_new && !is_text(row.class_name, cls->name))
-        return error_set(
-            MANTA_EEXIST, "%s_spawn: the name \"%s\" belongs to a %.*s", cls->name, o->name, (int)row.class_name.size, row.class_name.data);
+        return error_set(MANTA_EEXIST, "%s_spawn: the name \"%s\" belongs to a %.*s", cls->name, name_of(o), (int)row.class_name.size,
+            row.class_name.data);
     return MANTA_OK;
 }
 
@@ -72,32 +75,50 @@ static bool holder_is_gone(const gcs_reply *refusal)
     r = gcs_reply_reader(&reply);
     gcs_read_actor_row(&r, &row);
     if (r.status || row.state != GCS_ACTOR_STATE_ALIVE) return !r.status && row.state == GCS_ACTOR_STATE_DEAD;
+    if (uid_is_moving(uid)) return false;
     if (row.process != the_node.process) return process_is_down(row.process);
     bool gone = !manta_is_alive((manta_actor){row.local});
     if (gone) name_end(uid, "it has exited");
     return gone;
 }
 
-/* MANTA_ENOTREADY: the name is about to be free. */
-static manta_status claim(const manta_options *o, const manta_class *cls, const char *space, uint64_t uid, bool *out_is_new)
+/* What one that moves is registered with. */
+static manta_status describe_moving(
+    const manta_options *o, manta_class *cls, const void *arguments, manta_writer *spec, gcs_actor_register *row)
 {
-    manta_writer w;
+    uint32_t most = o && options_have(o, max_restarts) && o->max_restarts ? o->max_restarts : cls->options.max_restarts;
+    manta_str name = row->name;
+    manta_status status = revival_pack(spec, o, cls, arguments, &name);
+    row->max_restarts = most ? (int64_t)most : -1;
+    row->spec = (manta_bytes){spec->start, manta_writer_size(spec)};
+    return status;
+}
+
+/* MANTA_ENOTREADY: the name is about to be free. */
+static manta_status claim(
+    const manta_options *o, manta_class *cls, const void *arguments, const char *space, uint64_t uid, bool *out_is_new)
+{
+    manta_writer w, spec;
     gcs_reply reply;
     gcs_actor_register row = {.uid = uid,
         .class_name = manta_str_of(cls->name),
         .space = manta_str_of(space),
-        .name = manta_str_of(o->name),
+        .name = manta_str_of(name_of(o)),
         .job = the_job.id,
         .owner = the_node.process,
         .detached = options_lifetime(o) == MANTA_LIFETIME_DETACHED,
         .get_if_exists = options_get_if_exists(o)};
+    manta_writer_init_growing(&spec);
+    manta_status status = uid_is_moving(uid) ? describe_moving(o, cls, arguments, &spec, &row) : MANTA_OK;
     manta_writer_init_growing(&w);
-    gcs_write_actor_register(&w, NULL, &row);
-    manta_status status = control_call(cls->name, false, &w, GCS_TIMEOUT_MS, &reply);
+    if (!status) gcs_write_actor_register(&w, NULL, &row);
+    manta_writer_fini(&spec);
+    if (status) return manta_writer_fini(&w), status;
+    status = control_call(cls->name, false, &w, GCS_TIMEOUT_MS, &reply);
     if (status == MANTA_EUNKNOWN) name_end(uid, "its spawn got no answer");
     if (status != MANTA_EEXIST) return status ? status : read_claim(&reply, o, cls, out_is_new);
     bool is_gone = holder_is_gone(&reply);
-    error_set(status, "%s_spawn: another actor has the name \"%s\" in the namespace \"%s\"", cls->name, o->name, space);
+    error_set(status, "%s_spawn: another actor has the name \"%s\" in the namespace \"%s\"", cls->name, name_of(o), space);
     return is_gone ? MANTA_ENOTREADY : status;
 }
 
@@ -128,14 +149,16 @@ manta_actor named_spawn(const manta_options *o, manta_class *cls, const void *ar
     const char *space;
     bool is_new = true, over;
     manta_actor found = {0};
-    if (check_detached(o, cls) || control_begin(cls->name) || job_space(&space)) return found;
+    manta_durability durability = options_durability(o) ? options_durability(o) : cls->options.durability;
+    if (check_detached(o, cls) || (durability && moving_check(o, cls, durability)) || control_begin(cls->name) || job_space(&space))
+        return found;
     uint64_t deadline = deadline_after_ms(GCS_TIMEOUT_MS);
     do {
-        uint64_t uid = os_random_u64() | 1;
-        manta_status status = claim(o, cls, space, uid, &is_new);
+        uint64_t uid = durability ? moving_new_uid(durability) : os_random_u64() >> 8 | 1;
+        manta_status status = claim(o, cls, arguments, space, uid, &is_new);
         if (!status && is_new) return spawn_claimed(o, cls, arguments, extra_bytes, uid);
         over = status == MANTA_ENOTREADY ? manta_now_ns() >= deadline || manta_sleep(AGAIN_MS)
-                                         : status || find_existing(space, o->name, deadline, &found);
+                                         : status || find_existing(space, name_of(o), deadline, &found);
     } while (!over);
     return found;
 }

@@ -17,13 +17,18 @@ static inline manta_lifetime options_lifetime(const manta_options *o)
 }
 static inline bool options_get_if_exists(const manta_options *o) { return o && options_have(o, get_if_exists) && o->get_if_exists; }
 
-/* A spawn with a name in a process of a job; waits. {0}: error_set says why not. */
+static inline manta_durability options_durability(const manta_options *o)
+{
+    return o && options_have(o, durability) ? o->durability : MANTA_VOLATILE;
+}
+
+/* A spawn with a name, or of one that moves (moving.h), in a process of a job; waits. {0}: error_set says why not. */
 manta_actor named_spawn(const manta_options *options, manta_class *cls, const void *arguments, size_t extra_bytes);
 manta_status named_lookup(const char *name, manta_actor *out);
 
 /* ---- control_names.c ---- */
 /* The registered row is that actor of this process, whose end ends it. Waits. */
-manta_status name_adopt(uint64_t uid, manta_actor who);
+manta_status name_adopt(uint64_t uid, uint64_t epoch, manta_actor who);
 void name_end(uint64_t uid, const char *why); /* of a row; waits */
 uint32_t name_keepers(void);                  /* actors of the library's own that this needs here */
 

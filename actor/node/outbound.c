@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "actor/node/moving.h"
 #include "actor/node/owner.h"
 #include "actor/runtime/stream.h"
 
@@ -194,6 +195,7 @@ future *node_call_named(worker *w, uint64_t to, const char *name, manta_bytes pa
     proxy p;
     manta_writer *out;
     manta_status status = MANTA_EDEAD;
+    if (proxy_get(to, &p) && process_is_moving(p.process)) return moving_call_named(w, p.process, name, payload);
     future *f = proxy_get(to, &p) && pack_named(p.peer, name, payload, &out, &status) ? future_new(w) : NULL;
     uint64_t call = add_relaxed(&the_node.next_call, 1) + 1;
     if (f) f->packed = FUTURE_PACKED;
@@ -267,6 +269,7 @@ manta_status node_post(worker *w, uint64_t to, message *m, bool may_wait)
         message_free(w, m);
         return status;
     }
+    if (process_is_moving(p.process)) return moving_post(w, p.process, to, m, may_wait);
     if (m->kind == KIND_CALL) return send_call(w, p, m, WIRE_CALL, may_wait);
     if (m->kind == KIND_WATCH) return send_watch(w, p, m);
     if (m->kind < sizeof wire_kinds && wire_kinds[m->kind]) return send_relation(w, p, to, m);
@@ -280,6 +283,7 @@ manta_status node_stop_actor(worker *w, uint64_t to, bool kill)
     proxy p;
     (void)w;
     if (!proxy_get(to, &p)) return error_set(MANTA_EDEAD, "manta_%s: %s", kill ? "kill" : "stop", manta_status_text(MANTA_EDEAD));
+    if (process_is_moving(p.process)) return moving_stop_actor(w, p.process, kill);
     wire_head h = {.kind = kill ? WIRE_KILL : WIRE_STOP, .to = p.id};
     manta_status status = peer_send(p.peer, &h, NULL, 0, true);
     return status ? error_set(status, "manta_%s: %s", kill ? "kill" : "stop", manta_status_text(status)) : MANTA_OK;
@@ -288,7 +292,7 @@ manta_status node_stop_actor(worker *w, uint64_t to, bool kill)
 bool node_is_alive(uint64_t id)
 {
     proxy p;
-    return proxy_get(id, &p);
+    return proxy_get(id, &p) && (!process_is_moving(p.process) || moving_is_alive(p.process));
 }
 
 /* f's bytes hold the call's number until it is complete. */
@@ -297,7 +301,7 @@ void node_cancel(worker *w, future *f, uint64_t target)
     proxy p;
     uint64_t call;
     (void)w;
-    if (!proxy_get(target, &p)) return;
+    if (!proxy_get(target, &p) || !p.peer) return;
     memcpy(&call, f->bytes, sizeof call);
     wire_head h = {.kind = WIRE_CANCEL, .call = call};
     (void)peer_send(p.peer, &h, NULL, 0, false);

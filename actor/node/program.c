@@ -312,7 +312,10 @@ manta_status program_get(program_cache *c, const MantaJob *job, char path[PROGRA
     snprintf(name, sizeof name, "%016llx", (unsigned long long)job->hash);
     snprintf(path, PROGRAM_PATH, "%s/%s", c->directory, name);
     bool is_there = access(path, X_OK) == 0;
-    manta_status status = is_there ? program_check(path) : fetch(job, path);
+    bool is_lost = !is_there && !job->driver.id;
+    manta_status status = is_lost ? error_set(MANTA_ENOTFOUND, "the program of a job that is over is not among those that this node keeps")
+                          : is_there ? program_check(path)
+                                     : fetch(job, path);
     if (status) return status;
     if (is_there) (void)utimensat(AT_FDCWD, path, NULL, 0); /* just used */
     else evict(c, name);

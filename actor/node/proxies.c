@@ -5,7 +5,7 @@
  */
 #include <string.h>
 
-#include "actor/node/node.h"
+#include "actor/node/moving.h"
 
 enum { PROXY_LIMIT = 1 << 22, PEERS_LIMIT = 16384, FORGET_S = 60 };
 
@@ -112,8 +112,9 @@ static record *take_record(void)
 
 static uint64_t make_proxy(uint64_t process, uint64_t id, uint64_t key)
 {
-    peer *p = peer_get_locked(process, true);
-    record *r = p ? take_record() : NULL;
+    bool moves = process_is_moving(process);
+    peer *p = moves ? NULL : peer_get_locked(process, true);
+    record *r = p || moves ? take_record() : NULL;
     if (!r) return 0;
     store_relaxed(&r->process, process);
     store_relaxed(&r->id, id);
@@ -131,6 +132,7 @@ uint64_t proxy_of(uint64_t process, uint64_t id)
 {
     if (process == the_node.process || process == 0) return id ? id : the_node.service;
     if (!the_node.is_on) return 0;
+    if (process_is_moving(process)) id = 0;
     uint64_t key = place_key(process, id);
     pthread_mutex_lock(&the_node.lock);
     record *r = id_table_get(&by_place, key);
@@ -196,5 +198,6 @@ manta_process manta_process_of(manta_actor who)
     proxy p;
     if (!who.id) return (manta_process){0};
     if (!is_remote(who.id)) return (manta_process){the_node.process};
-    return (manta_process){proxy_get(who.id, &p) ? p.process : 0};
+    if (!proxy_get(who.id, &p)) return (manta_process){0};
+    return (manta_process){process_is_moving(p.process) ? moving_place(p.process) : p.process};
 }

@@ -31,7 +31,7 @@ typedef struct node_entry {
     uint32_t pid;
 } node_entry;
 typedef struct job_entry {
-    uint64_t id;
+    uint64_t id, hash, bytes; /* hash, bytes: of its program */
     manta_actor driver;
     bool is_own;                                       /* its driver asked this raylet */
     char name[64], refusal[MANTA_ADDRESS_BYTES + 300]; /* refusal: why this node cannot run it; "": it can */
@@ -203,8 +203,9 @@ static job_entry *add_job(struct raylet *r, const MantaJob *job)
 {
     if (r->n_jobs == JOBS_LIMIT) return error_set(MANTA_ELIMIT, "at most %d jobs at a time", JOBS_LIMIT), NULL;
     job_entry *j = &r->jobs[r->n_jobs++];
-    *j = (job_entry){.id = job->id, .driver = job->driver};
+    *j = (job_entry){.id = job->id, .hash = job->hash, .bytes = job->bytes, .driver = job->driver};
     copy_text(j->name, sizeof j->name, job->name);
+    if (!job->driver.id) return j; /* of a detached actor that is started again: the program is all that is left of its job */
     (void)manta_monitor(job->driver, MantaRaylet_on_down, NULL);
     membership_watch(job->driver, &(membership_process){"", 0, job->id});
     return j;
@@ -251,7 +252,7 @@ MANTA_METHOD_DEFINE(MantaRaylet, begin_job, void, (MantaJob, job))
     job_entry *j = find_job(r, job.id);
     if (j && j->refusal[0]) manta_fail(MANTA_EINVAL, "%s", j->refusal);
     if (j) return;
-    if (!job.driver.id) { /* asked for by a worker of a job that this node knows, or knew */
+    if (!job.driver.id && !job.hash) { /* asked for by a worker of a job that this node knows, or knew */
         manta_fail(MANTA_EDEAD, "%s: the job is over", r->nodes[0].address);
         return;
     }
@@ -262,6 +263,13 @@ MANTA_METHOD_DEFINE(MantaRaylet, begin_job, void, (MantaJob, job))
                                   : MANTA_ELIMIT;
         if (status) manta_fail(status, "%s: %s", r->nodes[0].address, manta_last_error()->message);
     } else if (status) refuse_job(r, &job);
+}
+
+MANTA_METHOD_DEFINE(MantaRaylet, program, MantaJob, (uint64_t, job))
+{
+    job_entry *j = find_job(self->r, job);
+    if (!j) return manta_fail(MANTA_EDEAD, "the job is over"), (MantaJob){0};
+    return (MantaJob){j->id, j->hash, j->bytes, manta_str_of(j->name), j->driver};
 }
 
 MANTA_METHOD_DEFINE(MantaRaylet, placements, manta_actor) { return self->r->placements; }
@@ -362,8 +370,8 @@ static manta_status join_cluster(const raylet_options *o, manta_actor me)
     return error ? error_set(MANTA_EIO, "%s: %s", directory, strerror(error)) : membership_start(&m, me);
 }
 
-MANTA_CLASS_WITH(MantaRaylet, (.concurrency = 64, .on_free = forget), init, on_down, describe, meet, start_job, begin_job, need_store,
-    placements, status, drain, end, ask)
+MANTA_CLASS_WITH(MantaRaylet, (.concurrency = 64, .on_free = forget), init, on_down, describe, meet, start_job, begin_job, program,
+    need_store, placements, status, drain, end, ask)
 
 manta_status raylet_start(const raylet_options *o, manta_actor *out)
 {

@@ -21,10 +21,11 @@ MANTA_STRUCT(MantaQuestion, (manta_str, kind), (manta_str, match), (uint32_t, li
 
 /* Runs in the daemon. */
 MANTA_ACTOR(MantaRaylet, struct raylet *r;)
-MANTA_METHOD_DECLARE(MantaRaylet, describe, MantaNodeInfo)           /* this node */
-MANTA_METHOD_DECLARE(MantaRaylet, meet, void, (MantaNodeInfo, node)) /* somebody else's node is there */
-MANTA_METHOD_DECLARE(MantaRaylet, start_job, void, (MantaJob, job))  /* on all nodes */
-MANTA_METHOD_DECLARE(MantaRaylet, begin_job, void, (MantaJob, job))  /* on this node: fetches the program */
+MANTA_METHOD_DECLARE(MantaRaylet, describe, MantaNodeInfo)            /* this node */
+MANTA_METHOD_DECLARE(MantaRaylet, meet, void, (MantaNodeInfo, node))  /* somebody else's node is there */
+MANTA_METHOD_DECLARE(MantaRaylet, start_job, void, (MantaJob, job))   /* on all nodes */
+MANTA_METHOD_DECLARE(MantaRaylet, begin_job, void, (MantaJob, job))   /* on this node: fetches the program */
+MANTA_METHOD_DECLARE(MantaRaylet, program, MantaJob, (uint64_t, job)) /* of a job that this node knows */
 MANTA_METHOD_DECLARE(
     MantaRaylet, need_store, manta_str) /* a driver will use the node's object store: its name (node.h), "" when there is none */
 MANTA_METHOD_DECLARE(MantaRaylet, placements, manta_actor) /* MantaPlacements of this node */

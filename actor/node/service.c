@@ -4,7 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "actor/durable/keeper_internal.h"
 #include "actor/node/constructor.h"
+#include "actor/node/moving.h"
 #include "actor/node/named.h"
 #include "actor/node/owner.h"
 #include "actor/node/report.h"
@@ -13,6 +15,10 @@
 
 MANTA_STRUCT(MantaSpawn, (MantaConstructor, constructor), (manta_str, name), (uint32_t, mailbox_limit), (int32_t, overflow),
     (uint32_t, concurrency), (int32_t, on_failure), (bool, trap_exit), (uint64_t, lease), (uint64_t, uid), (bool, get_if_exists))
+
+/* Of one that moves: what makes it again, also in a later incarnation of the cluster. */
+MANTA_STRUCT(MantaMovingSpawn, (manta_str, class_name), (manta_bytes, arguments), (manta_str, name), (uint32_t, mailbox_limit),
+    (int32_t, overflow), (uint32_t, concurrency), (int32_t, on_failure), (bool, trap_exit))
 
 static const char *text_of(manta_str s, char *out, size_t room)
 {
@@ -68,9 +74,8 @@ static manta_actor construct(const MantaConstructor *c, const manta_options *o, 
     return (manta_actor){0};
 }
 
-MANTA_METHOD(MantaNode, make, manta_actor, (MantaSpawn, what))
+static manta_actor make(MantaSpawn what)
 {
-    (void)self;
     char name[NAME_LIMIT + 2];
     manta_options o = {.size = sizeof o,
         .mailbox_limit = what.mailbox_limit,
@@ -85,6 +90,38 @@ MANTA_METHOD(MantaNode, make, manta_actor, (MantaSpawn, what))
     if (!a.id) manta_fail(manta_last_error()->status, "%s", manta_last_error()->message);
     else if (what.lease) hold_lease(a, what.lease, what.uid != 0);
     return a;
+}
+
+MANTA_METHOD(MantaNode, make, manta_actor, (MantaSpawn, what))
+{
+    (void)self;
+    return make(what);
+}
+
+MANTA_METHOD(MantaNode, revive, manta_actor, (manta_bytes, spawn), (uint64_t, uid), (uint64_t, epoch), (uint64_t, lease))
+{
+    (void)self;
+    MantaMovingSpawn m = {.mailbox_limit = 0};
+    manta_reader r;
+    manta_reader_init(&r, spawn.data, spawn.size);
+    manta_unpack_MantaMovingSpawn(&r, &m);
+    if (r.status) return manta_fail(MANTA_EDECODE, "a malformed spec of an actor"), (manta_actor){0};
+    MantaSpawn what = {.constructor = {m.class_name, class_named(m.class_name), NULL},
+        .name = m.name,
+        .mailbox_limit = m.mailbox_limit,
+        .overflow = m.overflow,
+        .concurrency = m.concurrency,
+        .on_failure = m.on_failure,
+        .trap_exit = m.trap_exit,
+        .lease = lease,
+        .uid = uid};
+    manta_class *cls = what.constructor.cls;
+    if (cls && cls->init && !(what.constructor.values = keeper_unpack(cls->init, m.arguments)))
+        return manta_fail(manta_last_error()->status, "%s", manta_last_error()->message), (manta_actor){0};
+    moving_expect(uid, epoch);
+    manta_actor made = make(what);
+    base_free(what.constructor.values);
+    return made;
 }
 
 /* For the command manta, see report.h. */
@@ -111,7 +148,7 @@ MANTA_METHOD_DEFINE(MantaNode, kill, bool, (manta_str, who))
     return a.id && a.id != the_node.service && manta_kill(a) == MANTA_OK;
 }
 
-MANTA_CLASS_WITH(MantaNode, (.concurrency = 64), lookup, make, inspect, trace, kill, on_down)
+MANTA_CLASS_WITH(MantaNode, (.concurrency = 64), lookup, make, revive, inspect, trace, kill, on_down)
 
 uint64_t service_start(void) { return MantaNode_spawn().actor.id; }
 
@@ -146,4 +183,31 @@ manta_actor node_spawn(uint64_t process, const manta_options *given, manta_class
         o->concurrency, (int32_t)o->on_failure, o->trap_exit, lease, uid, !uid && options_get_if_exists(o)};
     if (manta_get(MantaNode_make(service_of((manta_process){process}), what), &made)) made.id = 0;
     return made;
+}
+
+/* ---- actors that move ---- */
+
+void service_pack_spawn(manta_writer *w, const manta_options *given, const manta_class *cls, const void *arguments, const manta_str *name)
+{
+    manta_writer packed;
+    static const manta_options none = {.size = sizeof none};
+    const manta_options *o = given ? given : &none;
+    manta_writer_init_growing(&packed);
+    if (cls->init) cls->init->arguments.pack(&packed, arguments);
+    MantaMovingSpawn what = {.class_name = manta_str_of(cls->name),
+        .arguments = {packed.start, manta_writer_size(&packed)},
+        .name = *name,
+        .mailbox_limit = o->mailbox_limit,
+        .overflow = (int32_t)o->overflow,
+        .concurrency = o->concurrency,
+        .on_failure = (int32_t)o->on_failure,
+        .trap_exit = o->trap_exit};
+    manta_pack_MantaMovingSpawn(w, &what);
+    if (packed.status) manta_writer_fail(w, packed.status);
+    manta_writer_fini(&packed);
+}
+
+manta_manta_actor_future service_revive(manta_process process, manta_bytes spawn, uint64_t uid, uint64_t epoch, uint64_t lease)
+{
+    return MantaNode_revive(service_of(process), spawn, uid, epoch, lease);
 }

@@ -16,4 +16,9 @@ MANTA_METHOD_DECLARE(MantaNode, kill, bool, (manta_str, who)) /* an actor of thi
 MantaNode_ref service_of(manta_process p);
 manta_manta_actor_future node_lookup(manta_process process, const char *name); /* manta_lookup_in without the wait */
 
+/* ---- of an actor that moves (moving.h) ---- */
+void service_pack_spawn(manta_writer *w, const manta_options *o, const manta_class *cls, const void *arguments, const manta_str *name);
+/* Makes it again in that process, out of what service_pack_spawn wrote, as its row `uid` of this epoch; for a lease. */
+manta_manta_actor_future service_revive(manta_process process, manta_bytes spawn, uint64_t uid, uint64_t epoch, uint64_t lease);
+
 #endif

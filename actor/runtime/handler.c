@@ -3,6 +3,7 @@
  */
 #include <string.h>
 
+#include "actor/node/moving.h"
 #include "actor/runtime/internal.h"
 #include "actor/runtime/turn.h"
 
@@ -65,7 +66,9 @@ void manta_exit_normally(void)
 manta_actor manta_self(void)
 {
     activation *act = in_handler();
-    return (manta_actor){in_actor(act) ? actor_id(act->actor) : 0};
+    if (!in_actor(act)) return (manta_actor){0};
+    uint64_t uid = act->actor->extra ? act->actor->extra->moving : 0;
+    return unlikely(uid != 0) ? moving_handle(uid) : (manta_actor){actor_id(act->actor)};
 }
 
 manta_actor manta_sender(void)

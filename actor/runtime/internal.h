@@ -74,6 +74,9 @@ _Noreturn void handler_killed(activation *act); /* leaves the body for good */
 
 void actor_run_call(worker *w, actor *a, message *m); /* runs one call message as a handler now and frees it */
 
+/* ---- actor/durable/state.c ---- */
+void durable_message(worker *w, actor *a, message *m); /* KIND_CHECKPOINT, KIND_RESTORE */
+
 /* ---- dynamic.c ---- */
 const manta_method *method_named(manta_actor to, const char *name); /* of a living actor here; NULL: error_set says why */
 

@@ -56,6 +56,7 @@ typedef struct actor_extra { /* what few actors have; owner's, but `queued` and 
     const manta_error *exit_error; /* a block */
     activation *suspended;         /* of a concurrent actor */
     void *supervisor;
+    uint64_t moving; /* its row in the control store, when it moves, see actor/node/moving.h; 0: it does not */
 } actor_extra;
 typedef struct monitor {
     uint64_t watcher, id;
@@ -98,7 +99,9 @@ enum {
     KIND_DOWN,
     KIND_WATCH,
     KIND_DYNAMIC,
-    KIND_WAKE
+    KIND_WAKE,
+    KIND_CHECKPOINT, /* actor/durable */
+    KIND_RESTORE
 };
 /* Arguments of on_exit and on_down methods, laid out like the macros do. */
 typedef struct signal_arguments {

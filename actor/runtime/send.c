@@ -68,7 +68,7 @@ void message_deliver(worker *w, actor *a, message *m)
 
 void message_dead(worker *w, uint64_t to, message *m, manta_status status, const manta_error *reason)
 {
-    if (m->kind != KIND_CALL && m->kind != KIND_WAKE) {
+    if (m->kind != KIND_CALL && m->kind != KIND_WAKE && m->kind < KIND_CHECKPOINT) {
         relation_dead(w, to, m, reason);
         return;
     }

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "actor/node/moving.h"
 #include "actor/node/named.h"
 #include "actor/node/owner.h"
 #include "actor/runtime/internal.h"
@@ -56,6 +57,7 @@ static void extra_reset(actor *a)
     x->on_failure = MANTA_FAILURE_DEFAULT;
     x->supervisor = NULL;
     x->suspended = NULL;
+    x->moving = 0;
 }
 
 void actors_trim(void)
@@ -223,7 +225,7 @@ static manta_status claim_name(actor *a, const manta_options *o, const manta_cla
     return error_set(MANTA_ENOMEM, "%s_spawn: no memory", cls->name);
 }
 
-static manta_actor spawn_here(const manta_options *options, manta_class *cls, const void *arguments, size_t extra_bytes)
+static manta_actor spawn_here(const manta_options *options, manta_class *cls, const void *arguments, size_t extra_bytes, uint64_t uid)
 {
     worker *w = worker_self();
     actor *a = actor_new(w);
@@ -235,12 +237,14 @@ static manta_actor spawn_here(const manta_options *options, manta_class *cls, co
     }
     uint64_t id = actor_index(a) | (uint64_t)(load_relaxed(&a->generation) + 1) << 32;
     manta_status status = make(w, a, cls, options, arguments, extra_bytes);
+    if (!status && uid_is_moving(uid) && !actor_extra_get(a)) status = MANTA_ENOMEM;
     if (status) error_set(status, "%s_spawn: no memory", cls->name);
     else if (options && options->name) status = claim_name(a, options, cls, id, &existing);
     if (status) {
         unmake(w, a);
         return existing;
     }
+    if (uid_is_moving(uid)) a->extra->moving = uid;
     publish(w, a, cls);
     begin(w, a);
     return (manta_actor){id};
@@ -249,7 +253,8 @@ static manta_actor spawn_here(const manta_options *options, manta_class *cls, co
 static manta_actor adopt(manta_actor a, uint64_t uid)
 {
     char why[256];
-    manta_status status = a.id ? name_adopt(uid, a) : MANTA_OK;
+    if (a.id && uid_is_moving(uid)) return moving_adopt(uid, a);
+    manta_status status = a.id ? name_adopt(uid, 1, a) : MANTA_OK;
     if (!status) return a;
     snprintf(why, sizeof why, "%s", manta_last_error()->message);
     (void)manta_kill(a);
@@ -262,7 +267,7 @@ manta_actor spawn_as(const manta_options *options, manta_class *cls, const void 
     actor_place at;
     if (unlikely(place(cls, options, &at))) return (manta_actor){0};
     if (unlikely(at.lease || (at.process && at.process != the_node.process))) return spawn_elsewhere(&at, options, cls, arguments, uid);
-    manta_actor a = spawn_here(options, cls, arguments, extra_bytes);
+    manta_actor a = spawn_here(options, cls, arguments, extra_bytes, uid);
     return likely(!uid) ? a : adopt(a, uid);
 }
 
@@ -277,7 +282,8 @@ static void discard_kept(worker *w, unwind *u) { message_discard(w, ((kept_argum
 
 static manta_actor spawn_in_job(const manta_options *options, manta_class *cls, const void *arguments, size_t extra_bytes)
 {
-    if (options && options->name) return named_spawn(options, cls, arguments, extra_bytes);
+    if ((options && options->name) || options_durability(options) || cls->options.durability)
+        return named_spawn(options, cls, arguments, extra_bytes);
     return spawn_as(options, cls, arguments, extra_bytes, 0);
 }
 
@@ -306,6 +312,11 @@ manta_actor manta_spawn_class(const manta_options *options, manta_class *cls, co
         return (manta_actor){0};
     }
     if (options && check_options(options, cls)) return (manta_actor){0};
+    manta_durability durability = options_durability(options) ? options_durability(options) : cls->options.durability;
+    if (unlikely(durability == MANTA_DURABLE && !load_relaxed(&owner_is_on))) {
+        error_set(MANTA_EUNSUPPORTED, "%s_spawn: a durable actor needs a cluster, whose control store keeps its log: manta run", cls->name);
+        return (manta_actor){0};
+    }
     if (unlikely(load_relaxed(&owner_is_on))) {
         if (cls->init && cls->init->arguments.refs) return spawn_kept(options, cls, arguments, extra_bytes);
         return spawn_in_job(options, cls, arguments, extra_bytes);

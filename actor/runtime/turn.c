@@ -268,7 +268,8 @@ static noinline worker *handle_other(worker *w, actor *a, activation *act, messa
         handler_exit(act, MANTA_OK, NULL);
         return w;
     }
-    relation_handle(w, a, m);
+    if (m->kind >= KIND_CHECKPOINT) durable_message(w, a, m);
+    else relation_handle(w, a, m);
     return worker_self();
 }
 

@@ -2,6 +2,7 @@
  * Actors: PENDING --placed--> ALIVE --(its place dies, or restarting)--> RESTARTING --placed--> ALIVE ...; any --> DEAD, which is the end. Each placement has a greater epoch than the one before.
  */
 #include <inttypes.h>
+#include <stdio.h>
 
 #include "gcs/core/core_internal.h"
 
@@ -14,14 +15,24 @@ static bool actor_died(gcs_run *x, const gcs_actor_row *old, manta_str reason)
     row.reason = reason;
     if (!table_put(x, GCS_TABLE_ACTOR, &row)) return false;
     group_members_left(x, GROUP_BY_ACTOR, row.uid);
+    actor_log_forget(x, row.uid);
     return !x->fatal;
+}
+
+static bool used_up(gcs_run *x, const gcs_actor_row *old, manta_str reason)
+{
+    char text[256];
+    if (!old->max_restarts) return actor_died(x, old, reason);
+    int n = snprintf(
+        text, sizeof text, "%.*s; its restarts are used up", (int)(reason.size < 200 ? reason.size : 200), reason.size ? reason.data : "");
+    return actor_died(x, old, (manta_str){text, (size_t)n});
 }
 
 /* Its place is gone: another one is to be found, if it has a restart left. */
 static bool actor_lost(gcs_run *x, const gcs_actor_row *old, manta_str reason)
 {
     gcs_actor_row row = *old;
-    if (row.max_restarts >= 0 && row.restarts >= (uint64_t)row.max_restarts) return actor_died(x, old, reason);
+    if (row.max_restarts >= 0 && row.restarts >= (uint64_t)row.max_restarts) return used_up(x, old, reason);
     row.state = GCS_ACTOR_STATE_RESTARTING;
     row.restarts++;
     row.reason = reason;

@@ -128,6 +128,7 @@ void process_died(gcs_run *x, uint64_t process, uint64_t node, manta_str reason)
 void actors_of_process_died(gcs_run *x, uint64_t process, manta_str reason);
 void actors_of_node_died(gcs_run *x, uint64_t node, manta_str reason);
 void actors_of_job_ended(gcs_run *x, uint64_t job, manta_str reason);
+void actor_log_forget(gcs_run *x, uint64_t uid); /* of one that is dead */
 void group_members_left(gcs_run *x, int index, uint64_t id);
 void placements_left(gcs_run *x, int index, uint64_t id);
 void jobs_of_driver_failed(gcs_run *x, uint64_t process, manta_str reason);

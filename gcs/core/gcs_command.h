@@ -39,6 +39,8 @@
     X(ACTOR_PLACED, 51, actor_placed) \
     X(ACTOR_RESTARTING, 52, actor_restarting) \
     X(ACTOR_DEAD, 53, actor_dead) \
+    X(ACTOR_LOG, 54, actor_log) \
+    X(ACTOR_SAVE, 55, actor_save) \
     X(GROUP_JOIN, 60, group_join) \
     X(GROUP_LEAVE, 61, group_leave) \
     X(JOB_START, 70, job_start) \
@@ -121,6 +123,12 @@ enum { GCS_FIRST_QUERY = 1000 };
 #define GCS_FIELDS_ACTOR_RESTARTING(F) F(u64, uid) F(u64, epoch) F(str, reason)
 /* For good. epoch: at least the actor's (MANTA_ESTALE). Dead already: MANTA_OK. Result: its row. MANTA_ENOTFOUND. */
 #define GCS_FIELDS_ACTOR_DEAD(F) F(u64, uid) F(u64, epoch) F(str, reason)
+/* For the two of a durable actor: what they keep are rows of KV in the space GCS_ACTOR_SPACE, named by gcs_actor_key, which go when the actor is DEAD. MANTA_ESTALE: this epoch is not the actor's, or it is not ALIVE; result: the
+ * actor's epoch. MANTA_EDEAD: it is DEAD. MANTA_ENOTFOUND. MANTA_EINVAL: number is 0.
+ * Record `number` of its log, those from 1 up. The same number again, in the same epoch: nothing. */
+#define GCS_FIELDS_ACTOR_LOG(F) F(u64, uid) F(u64, epoch) F(u64, number) F(bytes, record)
+/* Its state after record `number`, in the place of the one before; the records up to it go. An older number than the state that is there: MANTA_ESTALE. */
+#define GCS_FIELDS_ACTOR_SAVE(F) F(u64, uid) F(u64, epoch) F(u64, number) F(bytes, state)
 
 /* A member is an actor by uid, or (actor 0) a local one of a process. Both ways idempotent. MANTA_ESTALE: the process is dead. */
 #define GCS_FIELDS_GROUP_JOIN(F) F(str, name) F(u64, actor) F(u64, process) F(u64, local) F(u64, node)
@@ -168,6 +176,11 @@ enum { GCS_LINEAGE_KEPT_MS = 600000 };
 /* Like LIST; after: a key of the space. */
 #define GCS_FIELDS_KV_LIST(F) F(str, space) F(str, prefix) F(str, after) F(u64, limit) F(flag, brief)
 #define GCS_FIELDS_GROUP_MEMBERS(F) F(str, name) F(bytes, after) F(u64, limit)
+
+#define GCS_ACTOR_SPACE "manta.actor"
+enum { GCS_ACTOR_KEY = 40 };
+/* "UID/NUMBER" of a record of the log, in hexadecimal, with a 0 behind it; number 0: of the state, which begins with its number, 8 bytes, big-endian. The records' keys are in the order of their numbers, behind the state's. */
+void gcs_actor_key(char out[GCS_ACTOR_KEY], uint64_t uid, uint64_t number);
 
 typedef enum gcs_condition { GCS_ALWAYS = 0, GCS_IF_ABSENT = 1, GCS_IF_REVISION = 2 } gcs_condition;
 

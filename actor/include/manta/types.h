@@ -88,6 +88,12 @@ typedef enum manta_lifetime {
     MANTA_LIFETIME_OWNER = 0, /* on a cluster: until its job ends; elsewhere: as its process */
     MANTA_LIFETIME_DETACHED   /* on a cluster: until it exits, or its process or node does; it needs a name, by which later jobs find it */
 } manta_lifetime;
+/* What becomes of an actor of a job on a cluster when its process or node dies; elsewhere all but MANTA_DURABLE mean the same. See manta/durable.h. */
+typedef enum manta_durability {
+    MANTA_VOLATILE = 0, /* it is dead */
+    MANTA_RESTARTABLE,  /* its constructor runs again, with the same arguments, in another process; its state begins anew */
+    MANTA_DURABLE       /* likewise, and then it has the state that every acknowledged call has led to */
+} manta_durability;
 typedef struct {
     uint64_t id;
 } manta_placement_group; /* resources reserved together, see manta/placement.h */
@@ -131,6 +137,10 @@ typedef struct manta_options {
     bool get_if_exists; /* spawn: if the name is taken, the actor that has it instead of MANTA_EEXIST, when it is of the same class */
     bool
         isolated; /* spawn: in a worker process of its own, which ends with it; memory_bytes is then its limit: beyond it the process is ended */
+    manta_durability durability; /* spawn; 0: the class's */
+    uint32_t max_restarts;       /* spawn: then it is dead for good; 0: the class's, else no limit */
+    uint32_t restart_delay_ms,
+        restart_delay_max_ms; /* spawn: before a restart that follows soon on another, doubling; 0: the class's, else 100 ms and 30 s */
 } manta_options;
 #ifndef __cplusplus
 #define MANTA_OPTIONS(...) (&(const manta_options){.size = sizeof(manta_options), __VA_ARGS__})
@@ -176,6 +186,14 @@ typedef struct manta_class_options {
     void (*on_free)(
         void *self); /* always runs last, also after a kill or a failed init: frees what the state owns; must not wait or send */
     bool isolated;   /* on a cluster each actor has a worker process of its own, see manta_options.isolated */
+    manta_durability durability;                                   /* see manta/durable.h for the rest */
+    uint32_t max_restarts, restart_delay_ms, restart_delay_max_ms; /* see manta_options */
+    uint32_t
+        call_retries; /* of MANTA_RESTARTABLE: how often a call to it is sent again when its process died meanwhile: then it may run more than once */
+    void (*checkpoint)(const void *self, manta_writer *out); /* of MANTA_DURABLE: made by MANTA_CHECKPOINT */
+    void (*restore)(void *self, manta_reader *in);           /* made by MANTA_RESTORE */
+    uint32_t checkpoint_calls;                               /* at the latest after so many calls; 0: 256 */
+    uint32_t checkpoint_ms;                                  /* and so long after a call that is in no checkpoint; 0: 10000 */
 } manta_class_options;
 
 /* A class. Made by MANTA_CLASS. */
