@@ -85,7 +85,8 @@ TEST(actor_life)
     EXPECT_EQ(core_number(&x), 3);
     EXPECT_EQ(APPLY(&x, ACTOR_DEAD, actor_dead, .uid = 1, .epoch = 2), MANTA_ESTALE);
     EXPECT(!APPLY(&x, ACTOR_RESTARTING, actor_restarting, .uid = 1, .epoch = 3, .reason = S("crashed twice")));
-    EXPECT(ROW(&x, actor_row).state == GCS_ACTOR_STATE_DEAD && text_is(ROW(&x, actor_row).reason, "crashed twice; its restarts are used up"));
+    EXPECT(
+        ROW(&x, actor_row).state == GCS_ACTOR_STATE_DEAD && text_is(ROW(&x, actor_row).reason, "crashed twice; its restarts are used up"));
     EXPECT_EQ(place(&x, 1, 4, 6, 60), MANTA_EDEAD);
     EXPECT_EQ(APPLY(&x, ACTOR_RESTARTING, actor_restarting, .uid = 1, .epoch = 3), MANTA_EDEAD);
     EXPECT(!APPLY(&x, ACTOR_DEAD, actor_dead, .uid = 1, .epoch = 3));
