@@ -27,6 +27,15 @@ int take_address(const char *command, int *argc, char ***argv, char *out, size_t
         *argv += 2;
         return 0;
     }
+    if (*argc >= 1 && strcmp((*argv)[0], "--discover") == 0) {
+        if (*argc < 2) return wrong_usage("%s wants a value", "--discover");
+        if (!discover_name_is_valid((*argv)[1])) return wrong_usage("--discover is a cluster's name, not \"%s\"", (*argv)[1]);
+        if (!discover_find((*argv)[1], out, room))
+            return fprintf(stderr, "manta %s: no cluster called %s announces itself on this network within 3 s\n", command, (*argv)[1]), 1;
+        *argc -= 2;
+        *argv += 2;
+        return 0;
+    }
     if (daemon_last(out, room)) return 0;
     fprintf(stderr, "manta %s: no daemon runs here: start one (manta start --head), or give --address\n", command);
     return 1;

@@ -13,10 +13,12 @@
             "  --json             one JSON object: matched, rows, errors (processes that did not answer)\n"
 
 static const tool_command commands[] = {
-    {"start", command_start, false, "--head | --address HEAD [options]", "starts this machine's node daemon",
+    {"start", command_start, false, "--head | --address HEAD | --discover NAME [options]", "starts this machine's node daemon",
         "  --config FILE      settings, see docs/manta.md; also in MANTA_CONFIG, for the other commands and for programs too\n"
         "  --head             of a new cluster\n"
         "  --address HEAD     joins the cluster of the daemon at that address\n"
+        "  --discover NAME    announces the cluster by that name on the LAN, by UDP broadcast to port 6379; without --head and --address:\n"
+        "                     joins the one that is announced (other commands: --discover NAME instead of --address)\n"
         "  --listen ADDRESS   tcp://HOST:PORT or ipc://PATH (default tcp://127.0.0.1:0: a free port)\n"
         "  --cores N          the node's cpus: as many tasks of one cpu run at a time (default: the usable cores)\n"
         "  --resources TEXT   what else it has: gpus=2,db=1 ... (memory: all; numbers have up to 4 decimals)\n"

@@ -53,6 +53,13 @@ void daemon_forget(void);
 void daemons_each(bool (*visit)(int pid, const char *address, void *context), void *context);
 bool daemon_last(char *out_address, size_t room);
 
+/* ---- discover.c: clusters of a LAN by name ---- */
+enum { DISCOVER_NAME = 64 };
+bool discover_name_is_valid(const char *name);                 /* 1 to DISCOVER_NAME letters, digits, - _ . */
+bool discover_announce(const char *name, const char *address); /* from now on, until discover_end; false: no network broadcasts */
+void discover_end(void);
+bool discover_find(const char *name, char *out, size_t room); /* the address of one of its daemons; waits, 3 s at most */
+
 /* ---- node_store.c: the object store of a daemon ---- */
 void node_store_path(int pid, char *out, size_t room);
 uint64_t node_store_bytes(void); /* how large it shall be unless told otherwise; 0: there is no room for one */

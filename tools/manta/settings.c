@@ -17,6 +17,7 @@ static struct {
 } table[NODE_SETTINGS] = {
     [NODE_HEAD] = {.name = "node_head", .variable = "MANTA_NODE_HEAD", .flag = "--address"},
     [NODE_LISTEN] = {.name = "node_listen", .variable = "MANTA_NODE_LISTEN", .flag = "--listen"},
+    [NODE_DISCOVER] = {.name = "node_discover", .variable = "MANTA_NODE_DISCOVER", .flag = "--discover"},
     [NODE_CORES] = {.name = "node_cores", .variable = "MANTA_NODE_CORES", .flag = "--cores", .least = 1, .most = 1024},
     [NODE_DIRECTORY] = {.name = "node_directory", .variable = "MANTA_NODE_DIRECTORY", .flag = "--directory"},
     [NODE_CACHE] = {.name = "node_cache", .variable = "MANTA_NODE_CACHE", .flag = "--cache", .least = 1, .most = UINT64_MAX},

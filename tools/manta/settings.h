@@ -11,6 +11,7 @@
 typedef enum node_setting {
     NODE_HEAD,
     NODE_LISTEN,
+    NODE_DISCOVER,
     NODE_CORES,
     NODE_DIRECTORY,
     NODE_CACHE,

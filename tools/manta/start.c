@@ -29,6 +29,18 @@ static bool take_value(start_options *o, const char *flag, const char *value)
     return true;
 }
 
+/* Others have to reach what is announced. */
+static int check_discovery(void)
+{
+    const char *name = node_settings_text(NODE_DISCOVER), *listen = node_settings_text(NODE_LISTEN);
+    if (!*name) return 0;
+    if (!discover_name_is_valid(name))
+        return wrong_usage("--discover is a cluster's name, of at most 64 letters, digits, - _ and ., not \"%s\"", name);
+    if (strncmp(listen, "tcp://", 6) == 0 && strncmp(listen, "tcp://127.", 10) != 0 && strncmp(listen, "tcp://localhost", 15) != 0)
+        return 0;
+    return wrong_usage("--discover wants --listen tcp://ADDRESS:PORT that other machines reach, not %s", listen);
+}
+
 static int parse(int argc, char **argv, start_options *o)
 {
     char error[1200];
@@ -44,8 +56,9 @@ static int parse(int argc, char **argv, start_options *o)
     }
     if (node_settings_check()) return fprintf(stderr, "manta start: %s\n", node_settings_check()), 2;
     if (node_settings_number(NODE_VOTERS) % 2 == 0) return wrong_usage("%s", "--voters is 1, 3 or 5");
-    if (o->is_head == (*node_settings_text(NODE_HEAD) != 0)) return wrong_usage("%s", "start wants --head or --address");
-    return 0;
+    bool has_place = o->is_head || *node_settings_text(NODE_HEAD), both = o->is_head && *node_settings_text(NODE_HEAD);
+    if (both || (!has_place && !*node_settings_text(NODE_DISCOVER))) return wrong_usage("%s", "start wants --head or --address");
+    return check_discovery();
 }
 
 /* Where the result goes: to the pipe's other end, or to the terminal. */
@@ -92,6 +105,18 @@ static manta_status start_raylet(const start_options *o)
     return raylet_start(&r, &raylet);
 }
 
+/* By its name, when no address is given. */
+static bool find_cluster(const start_options *o, int fd)
+{
+    char address[MANTA_ADDRESS_BYTES], text[300];
+    const char *name = node_settings_text(NODE_DISCOVER);
+    if (o->is_head || *node_settings_text(NODE_HEAD)) return true;
+    if (discover_find(name, address, sizeof address)) return node_settings_flag("--address", address);
+    snprintf(text, sizeof text, "no cluster called %s announces itself on this network within 3 s", name);
+    report(fd, false, text);
+    return false;
+}
+
 static int serve(const start_options *o, int fd)
 {
     sigset_t ends;
@@ -102,6 +127,7 @@ static int serve(const start_options *o, int fd)
     sigprocmask(SIG_BLOCK, &ends, NULL);
     if (o->keys) setenv("MANTA_KEYS", o->keys, 1); /* for the workers too */
     if (o->insecure) setenv("MANTA_INSECURE", "1", 1);
+    if (!find_cluster(o, fd)) return 1;
     manta_t *m = manta_init_with(
         &(manta_config){.size = sizeof(manta_config), .workers = 1, .listen = node_settings_text(NODE_LISTEN), .insecure = o->insecure});
     if (m) plan_store();
@@ -112,8 +138,12 @@ static int serve(const start_options *o, int fd)
         _exit(1);
     }
     (void)daemon_note(manta_listen_address(0));
+    const char *name = node_settings_text(NODE_DISCOVER);
+    if (*name && !discover_announce(name, manta_listen_address(0)))
+        fprintf(stderr, "manta start: no network broadcasts: the cluster %s is not announced\n", name);
     report(fd, true, manta_listen_address(0));
     while (sigwait(&ends, &number)) continue;
+    discover_end();
     daemon_forget();
     membership_leave();
     children_stop();
