@@ -11,7 +11,13 @@
 
 #include <manta/manta.h>
 
-enum { OPENING = 1000, TELLERS = 4, WINDOW = 64, MOST_ACCOUNTS = 64 };
+enum {
+    OPENING = 1000,
+    TELLERS = 4,
+    WINDOW = 64,
+    MOST_ACCOUNTS = 64,
+    AGAIN_MS = 500
+}; /* AGAIN_MS: what dies again and again is not away for longer */
 
 /* ---- accounts ---- */
 
@@ -32,7 +38,8 @@ MANTA_METHOD(Account, deposit, void, (int64_t, amount))
 MANTA_METHOD(Account, balance, int64_t) { return self->balance; }
 MANTA_METHOD(Account, moves, uint64_t) { return self->moves; }
 MANTA_STATE(Account, (int64_t, balance), (uint64_t, moves))
-MANTA_CLASS_WITH(Account, (.checkpoint = Account_checkpoint, .restore = Account_restore), init, withdraw, deposit, balance, moves)
+MANTA_CLASS_WITH(Account, (.restart_delay_max_ms = AGAIN_MS, .checkpoint = Account_checkpoint, .restore = Account_restore), init, withdraw,
+    deposit, balance, moves)
 
 /* ---- tellers ---- */
 
@@ -47,7 +54,7 @@ MANTA_METHOD(Teller, transfer, bool, (Account_ref, from), (Account_ref, to), (in
 }
 MANTA_METHOD(Teller, done, uint64_t) { return self->done; }
 MANTA_STATE(Teller, (uint64_t, done), (uint64_t, refused))
-MANTA_CLASS_WITH(Teller, (.checkpoint = Teller_checkpoint, .restore = Teller_restore), transfer, done)
+MANTA_CLASS_WITH(Teller, (.restart_delay_max_ms = AGAIN_MS, .checkpoint = Teller_checkpoint, .restore = Teller_restore), transfer, done)
 
 /* ---- the bank ---- */
 

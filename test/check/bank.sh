@@ -1,5 +1,5 @@
 #!/bin/sh
-# bank.sh BUILD ROOT: transfers between durable accounts while worker processes, and a whole node, are killed at random: nothing is lost, and each transfer that was answered was done exactly once. MANTA_BANK_TRANSFERS, MANTA_BANK_SEED: how many; which.
+# bank.sh BUILD ROOT: transfers between durable accounts while worker processes, and a whole node, are killed at random: nothing is lost, and each transfer that was answered was done exactly once. MANTA_BANK_TRANSFERS, MANTA_BANK_SEED, MANTA_BANK_ROUNDS: how many; which; kills at most.
 set -eu
 build=$1
 root=$2
@@ -55,7 +55,7 @@ while kill -0 $bank 2>/dev/null; do
         sleep 0.3
         begin_node "$n" --address "$head"
     fi
-    [ $round -lt 1200 ] || { kill $bank; fail "it does not end: $(tail -5 "$tmp/err")"; }
+    [ $round -lt "${MANTA_BANK_ROUNDS:-1200}" ] || { kill $bank; fail "it does not end: $(tail -5 "$tmp/err")"; }
 done
 wait $bank || fail "seed $seed, $killed workers and $nodes_killed nodes killed: $(cat "$tmp/said"; tail -20 "$tmp/err")"
 cat "$tmp/said"

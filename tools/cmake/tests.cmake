@@ -130,12 +130,10 @@ foreach(source ${apps})
   target_link_libraries(test_app_${name} PRIVATE manta_static)
 endforeach()
 if(NOT MANTA_FUZZ)
-  foreach(script cluster tasks named cluster_args cluster_crash cluster_lineage cluster_commands cluster_examples cluster_programs cluster_leader cluster_drain cluster_groups durable discover)
+  foreach(script cluster tasks named cluster_args cluster_crash cluster_lineage cluster_commands cluster_examples cluster_programs cluster_leader cluster_drain cluster_groups durable bank discover)
     manta_test(integration.tools.${script} integration sh ${CHECK}/${script}.sh ${PROJECT_BINARY_DIR} ${PROJECT_SOURCE_DIR})
     set_property(TEST integration.tools.${script} APPEND PROPERTY ENVIRONMENT "CC=${CMAKE_C_COMPILER}")
   endforeach()
-  # Long, and not yet sure to end: see docs/failures.md.
-  add_custom_target(bank-chaos COMMAND sh ${CHECK}/bank.sh ${PROJECT_BINARY_DIR} ${PROJECT_SOURCE_DIR} DEPENDS manta-tool example_bank_durable USES_TERMINAL)
   manta_test(integration.tools.chaos integration sh ${CHECK}/chaos.sh ${PROJECT_BINARY_DIR} ${PROJECT_SOURCE_DIR})
   set_tests_properties(integration.tools.tasks PROPERTIES RUN_SERIAL ON) # a process that gets no time for 2 s counts as lost
 endif()
