@@ -5,6 +5,7 @@
  */
 #include "actor/node/owner.h"
 
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -18,7 +19,7 @@ id_table owner_held, owner_pending;
 _Atomic uint32_t owner_is_on;
 static manta_actor me;
 static pool_timer timer;
-static bool ticking;
+static bool ticking, is_in_tick;
 static uint32_t cluster_cpus = 1;
 
 enum { OWN_ACTORS = 2 /* of a worker process: this one and the one for its process */ };
@@ -181,6 +182,7 @@ static void tick(worker *w, pool_timer *t)
     uint32_t n = 0;
     (void)t;
     pthread_mutex_lock(&owner_lock);
+    is_in_tick = true;
     uint64_t now = pool_now_ns();
     bool more = false;
     for (demand *d = owner_demands; d; d = d->next) {
@@ -198,6 +200,9 @@ static void tick(worker *w, pool_timer *t)
     orders_send(w, &o);
     for (uint32_t i = 0; i < n; i++) dispatch(w, busy[i]);
     if (n) gate_poke(w);
+    pthread_mutex_lock(&owner_lock);
+    is_in_tick = false;
+    pthread_mutex_unlock(&owner_lock);
 }
 
 void tick_start(worker *w)
@@ -618,8 +623,13 @@ void owner_stop(worker *w)
     ticking = false;
     id_table_fini(&owner_held);
     id_table_fini(&owner_pending);
+    while (is_in_tick) { /* it fires now, and has demands in its hands */
+        pthread_mutex_unlock(&owner_lock);
+        sched_yield();
+        pthread_mutex_lock(&owner_lock);
+    }
+    demands_free(); /* under the lock: a tick that comes too late finds none */
     pthread_mutex_unlock(&owner_lock);
-    demands_free();
     cluster_cpus = 1;
     me.id = 0;
 }
