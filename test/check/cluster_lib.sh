@@ -22,6 +22,15 @@ wait_for() {
     fail "no \"$text\" from $*"
 }
 
+# run ARGUMENT...: the program $app as a job; its output in $tmp/said
+run() {
+    timeout 90 "$build/manta" run --address "$head" "$app" "$@" >"$tmp/said" 2>"$tmp/err" || fail "$*: $(cat "$tmp/said" "$tmp/err")"
+}
+# says LINE: run's output had it
+says() {
+    grep -q "^$1$" "$tmp/said" || fail "no line \"$1\" in: $(cat "$tmp/said" "$tmp/err")"
+}
+
 # start_nodes N [OPTION...]: N daemons; the head's address in $head
 start_nodes() {
     nodes=$1

@@ -7,12 +7,6 @@ root=$2
 app="$build/test_app_durable"
 port=$((20000 + $$ % 20000))
 
-run() {
-    timeout 90 "$build/manta" run --address "$head" "$app" "$@" >"$tmp/said" 2>"$tmp/err" || fail "$*: $(cat "$tmp/said" "$tmp/err")"
-}
-says() {
-    grep -q "^$1$" "$tmp/said" || fail "no line \"$1\" in: $(cat "$tmp/said" "$tmp/err")"
-}
 # begin_node N OPTION...: its pid in $tmp/pidN
 begin_node() {
     n=$1

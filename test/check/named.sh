@@ -6,13 +6,6 @@ root=$2
 . "$root/test/check/cluster_lib.sh"
 app="$build/test_app_named"
 
-# run ARGUMENT...: the program as a job; its output in $tmp/said, where each of the lines in $want must be
-run() {
-    timeout 60 "$build/manta" run --address "$head" "$app" "$@" >"$tmp/said" 2>"$tmp/err" || fail "$*: $(cat "$tmp/said" "$tmp/err")"
-}
-says() {
-    grep -q "^$1$" "$tmp/said" || fail "no line \"$1\" in: $(cat "$tmp/said" "$tmp/err")"
-}
 # begin OUTPUT ARGUMENT...: the program in the background, its input a pipe that stays open; pid in $driver
 begin() {
     output=$1
