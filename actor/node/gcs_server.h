@@ -25,6 +25,7 @@ typedef struct gcs_peer { /* another server */
 
 typedef struct gcs_watcher {
     manta_actor actor;
+    bool is_late; /* it could not be told of a change, for its link is full: it is dropped as soon as it can be told that */
     uint32_t table;
     size_t prefix_bytes;
     unsigned char *prefix;

@@ -34,9 +34,11 @@ void server_tell(void *context, const gcs_event *e)
 {
     struct gcs_server *s = context;
     for (uint32_t i = 0; i < s->n_watchers; i++) {
-        const gcs_watcher *w = &s->watchers[i];
+        gcs_watcher *w = &s->watchers[i];
         if (w->table != e->table || !has_prefix(e->key, w->prefix, w->prefix_bytes)) continue;
-        if (tell_one(w, e) == MANTA_EDEAD) remove_watcher(s, i--);
+        manta_status status = w->is_late ? MantaWatcher_dropped_send(MantaWatcher_ref_of(w->actor)) : tell_one(w, e);
+        if (status == MANTA_EDEAD || (w->is_late && !status)) remove_watcher(s, i--);
+        else if (status) w->is_late = true;
     }
 }
 
@@ -59,7 +61,11 @@ static gcs_watcher *add_watcher(struct gcs_server *s)
     return &s->watchers[s->n_watchers];
 }
 
-static void tell_item(void *context, const gcs_event *e) { (void)tell_one(context, e); }
+static void tell_item(void *context, const gcs_event *e)
+{
+    gcs_watcher *w = context;
+    if (!w->is_late && tell_one(w, e)) w->is_late = true;
+}
 
 static bool serves(const struct gcs_server *s)
 {
@@ -92,10 +98,10 @@ MANTA_METHOD_DEFINE(MantaGcs, watch, void, (uint32_t, table), (manta_bytes, pref
         return;
     }
     if (prefix.size) memcpy(copy, prefix.data, prefix.size);
-    *w = (gcs_watcher){watcher, table, prefix.size, copy};
+    *w = (gcs_watcher){.actor = watcher, .table = table, .prefix_bytes = prefix.size, .prefix = copy};
     s->n_watchers++;
     gcs_core_each(s->core, table, prefix, tell_item, w);
-    (void)MantaWatcher_listed_send(MantaWatcher_ref_of(watcher), table, prefix, raft_host_status_of(s->host).applied);
+    if (!w->is_late) (void)MantaWatcher_listed_send(MantaWatcher_ref_of(watcher), table, prefix, raft_host_status_of(s->host).applied);
 }
 
 MANTA_METHOD_DEFINE(MantaGcs, unwatch, void, (uint32_t, table), (manta_bytes, prefix), (manta_actor, watcher))

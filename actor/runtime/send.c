@@ -175,11 +175,17 @@ static noinline manta_status refuse(worker *w, uint64_t to, message *m, manta_st
     return seen;
 }
 
+static bool may_suspend(const worker *w)
+{
+    const actor *me = w->current && !w->external ? actor_of_run(w->current) : NULL;
+    return !me || !me->cls || !me->cls->options.no_yield_in_send;
+}
+
 /* To another process; *out stays NULL. */
 static noinline manta_status elsewhere(worker **wp, uint64_t to, message *m, actor **out)
 {
     *out = NULL;
-    manta_status status = node_post(*wp, to, m, true);
+    manta_status status = node_post(*wp, to, m, may_suspend(*wp));
     *wp = worker_self();
     return status;
 }

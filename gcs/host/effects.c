@@ -64,11 +64,9 @@ static void do_snapshots(raft_host *h, const raft_effects *x)
     if (x->restore && !h->is_failed) host_restore(h, x->restore);
 }
 
-raft_result host_step(raft_host *h, const raft_event *event)
+static raft_result do_step(raft_host *h, const raft_event *e, bool *out_take)
 {
-    raft_event e = *event;
-    e.now_ns = h->now;
-    const raft_effects *x = raft_step(h->core, &e);
+    const raft_effects *x = raft_step(h->core, e);
     raft_result result = x->result;
     bool take = x->take_snapshot, led_on = raft_status_of(h->core).state == RAFT_LEADER;
     do_snapshots(h, x);
@@ -79,6 +77,23 @@ raft_result host_step(raft_host *h, const raft_event *event)
     do_ends(h, x);
     if (!led_on) lose_commands(h, RAFT_LEADERSHIP_LOST);
     if (x->state_changed) h->calls.state_changed(h->calls.context);
+    *out_take = take;
+    return result;
+}
+
+/* The effects are the core's, until its next step: entered once more from a call that waits, the outer step would do the inner one's again. */
+raft_result host_step(raft_host *h, const raft_event *event)
+{
+    raft_event e = *event;
+    bool take = false;
+    e.now_ns = h->now;
+    if (h->is_stepping) {
+        host_fail(h, "entered while a step is under way: what it calls must not wait");
+        return RAFT_STOPPED;
+    }
+    h->is_stepping = true;
+    raft_result result = do_step(h, &e, &take);
+    h->is_stepping = false;
     if (take) host_save(h);
     return result;
 }

@@ -21,7 +21,7 @@ struct raft_host {
     raft_host_calls calls;
     raft *core;
     uint64_t now, cluster;
-    bool in_memory, is_begun, is_failed;
+    bool in_memory, is_begun, is_failed, is_stepping;
     raft_host_stats stats;
 
     uint64_t applied, applied_term; /* what the machine has, and the term of that entry */

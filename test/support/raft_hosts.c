@@ -52,6 +52,7 @@ static manta_status apply(void *context, uint64_t index, const unsigned char *da
     n->count++;
     for (uint32_t i = 0; i < size; i += 7) n->hash = (n->hash ^ data[i]) * 0x100000001b3;
     n->hash = (n->hash ^ index) * 0x100000001b3;
+    if (n->cluster->during_apply) n->cluster->during_apply(n);
     if (token) end_token(n->cluster, token, TOKEN_APPLIED);
     return MANTA_OK;
 }

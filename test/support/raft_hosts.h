@@ -30,7 +30,8 @@ typedef struct host_cluster {
     raft_configuration founders;
     char directory[128]; /* a fresh one; "": in memory */
     uint64_t snapshot_bytes;
-    uint32_t flip_byte; /* not 0: this byte of a chunk of a snapshot is changed on its way */
+    void (*during_apply)(host_node *n); /* or NULL */
+    uint32_t flip_byte;                 /* not 0: this byte of a chunk of a snapshot is changed on its way */
     struct {
         uint64_t from, to;
         raft_buffer *message;

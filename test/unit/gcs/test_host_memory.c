@@ -20,6 +20,23 @@ TEST(alone)
     hosts_free(c);
 }
 
+static void read_again(host_node *n) { raft_host_read(n->host, 7, raft_host_next_timeout(n->host)); }
+
+/* A machine that lets the host be entered while an entry is applied, as one would that waits there, stops it with a text: it must not apply entries twice. */
+TEST(entered_in_a_step)
+{
+    host_cluster *c = hosts_new(1, false);
+    EXPECT_EQ(hosts_start(c, 0), MANTA_OK);
+    raft_host_run(c->nodes[0].host, raft_host_next_timeout(c->nodes[0].host));
+    EXPECT(hosts_leader(c));
+    c->during_apply = read_again;
+    (void)hosts_submit(c, &c->nodes[0], 3, 20);
+    EXPECT(c->read_result == RAFT_STOPPED && c->nodes[0].applied);
+    EXPECT(strstr(raft_host_failure(c->nodes[0].host), "entered while a step is under way"));
+    EXPECT_STR(c->broken, "");
+    hosts_free(c);
+}
+
 /* Three servers in memory elect a leader, and what it answers is equal on all. */
 TEST(three)
 {
