@@ -187,11 +187,13 @@ static bool stop_in_pull(const node *n, manta_ref ref, size_t size, manta_bool_f
 {
     uint64_t before = pulled_by(n, 0);
     f[0] = check_submit_with(MANTA_OPTIONS(.process = n->there[0]), manta_object_of(ref), size);
-    while (pulled_by(n, 0) == before) continue;
+    if (!WAIT_FOR(pulled_by(n, 0) != before, 20)) return false;
     kill(n->child[0].pid, SIGSTOP);
     for (int i = 1; i < WORKERS; i++) f[i] = check_submit_with(MANTA_OPTIONS(.process = n->there[i]), manta_object_of(ref), size);
-    usleep(200000);
-    if (!is_ready(f[1]) && !pulled_by(n, 1)) return true;
+    bool stands = true;
+    for (int i = 1; i < WORKERS; i++)
+        stands = !pulled_by(n, i) && !is_ready(f[i]) && stands; /* its answer comes behind the object's arrival */
+    if (stands) return true;
     kill(n->child[0].pid, SIGCONT);
     for (int i = 0; i < WORKERS; i++) (void)manta_await(f[i]);
     return false;
