@@ -62,7 +62,7 @@ static void fail_unmade(store *s, slot *x)
     if (flags_of(x) & SLOT_COUNTED) inside_drop(s, x); /* it died between the two last steps */
     (void)slot_free_room(s, x);
     store_seq(&x->offset, NO_OFFSET);
-    x->size_bytes = 0;
+    __atomic_store_n(&x->size_bytes, 0, __ATOMIC_RELAXED); /* others count bytes */
     flags_clear(x, SLOT_REFS | SLOT_CELL | SLOT_ALIAS);
     flags_set(x, SLOT_FAILED);
     slot_set_state(s, x, STORE_SEALED);
