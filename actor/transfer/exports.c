@@ -214,12 +214,9 @@ static holder *best_parent(const export_entry *e, const holder *to, uint64_t avo
     return best;
 }
 
-/* Copies that are complete; us, FANOUT times; somebody who receives it; copies with much to do; us. */
-static uint32_t sources(holder *to, uint64_t avoid, object_source *out)
+static uint32_t from_others(holder *to, uint64_t avoid, object_source *out)
 {
     export_entry *e = to->entry;
-    leave_tree(to);
-    to->state = HOLDER_PULLS;
     bool again = avoid == the_node.process;
     uint32_t n = complete_sources(e, to, avoid, FANOUT, out);
     holder *parent = n || (e->served < FANOUT && !again) ? NULL : best_parent(e, to, avoid);
@@ -228,17 +225,26 @@ static uint32_t sources(holder *to, uint64_t avoid, object_source *out)
         parent->children++;
         out[n++] = (object_source){parent->peer->process, 0};
     } else if (!n && (e->served >= FANOUT || again)) n = complete_sources(e, to, avoid, UINT32_MAX, out);
+    return n;
+}
+
+/* Copies that are complete; us, FANOUT times; somebody who receives it; copies with much to do; us. */
+static uint32_t sources(holder *to, const locate_payload *what, object_source *out)
+{
+    leave_tree(to);
+    to->state = HOLDER_PULLS;
+    uint32_t n = what->is_direct ? 0 : from_others(to, what->avoid, out);
     if (n) return n;
-    e->served++;
+    to->entry->served++;
     *out = (object_source){the_node.process, 1};
     return 1;
 }
 
-uint32_t export_sources(peer *p, uint64_t number, uint64_t avoid, object_source out[SOURCES_LIMIT])
+uint32_t export_sources(peer *p, uint64_t number, const locate_payload *what, object_source out[SOURCES_LIMIT])
 {
     pthread_mutex_lock(&exports.lock);
     holder *h = find(p, number);
-    uint32_t n = h && h->state != HOLDER_HAS ? sources(h, avoid, out) : 0;
+    uint32_t n = h && h->state != HOLDER_HAS ? sources(h, what, out) : 0;
     pthread_mutex_unlock(&exports.lock);
     return n;
 }

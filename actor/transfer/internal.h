@@ -121,7 +121,7 @@ void export_gone(peer *p, uint64_t number);
 bool export_ref(peer *p, uint64_t number, manta_ref *out); /* false: no such hold */
 bool export_wait(peer *p, uint64_t number, bool begins);   /* false: it waits already */
 /* Where that process shall get the object from. */
-uint32_t export_sources(peer *p, uint64_t number, uint64_t avoid, object_source out[SOURCES_LIMIT]);
+uint32_t export_sources(peer *p, uint64_t number, const locate_payload *what, object_source out[SOURCES_LIMIT]);
 void exports_peer_down(worker *w, peer *p);
 bool exports_sweep(void);
 void exports_stop(worker *w);

@@ -10,13 +10,13 @@
  * Admission: at most `limit` bytes are being pulled at a time; what handlers wait for comes before what somebody watches, and that before arguments of calls that have not begun. A process joins the others that
  * receive an object only when it is admitted, so those who are fed by it never wait for its queue.
  *
- * Each chunk is missing, asked of a source, or here. When a source is gone or refuses, what was asked of it is missing again; when none is left, the origin is asked for others. If the origin is gone
- * too, the object is lost.
+ * Each chunk is missing, asked of a source, or here. When a source is gone or refuses (its copy may be gone, and the origin not know yet), what was asked of it is missing again; when none is left, the origin
+ * is asked for others, and after DETOURS refusals in a row for the object itself. If the origin is gone too, the object is lost.
  */
 #include "actor/node/lineage.h"
 #include "actor/transfer/internal.h"
 
-enum { WINDOW = 32, BATCH = 16, REFUSALS_LIMIT = 32, HERE = 255 };
+enum { WINDOW = 32, BATCH = 16, REFUSALS_LIMIT = 32, DETOURS = 2, HERE = 255 };
 #define PULL_BYTES_DEFAULT (256ull << 20)
 
 typedef enum pull_state { PULL_ASKS, PULL_SHARES, PULL_QUEUED, PULL_JOINS, PULL_ROOM, PULL_RUNS } pull_state;
@@ -194,7 +194,7 @@ static void ask(worker *w, pull *p)
 {
     const import *i = p->import;
     peer *origin = peer_get(i->name.process, true);
-    locate_payload what = {.is_admitted = p->is_admitted, .avoid = p->avoid};
+    locate_payload what = {.is_admitted = p->is_admitted, .is_direct = p->refusals >= DETOURS, .avoid = p->avoid};
     wire_head h = {.kind = WIRE_LOCATE, .call = i->number};
     p->asks = true;
     if (!origin || peer_send(origin, &h, &what, sizeof what, false)) lose_for_good(w, p);

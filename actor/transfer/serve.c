@@ -58,7 +58,7 @@ static void send_found(peer *p, uint64_t number, const locate_payload *what, con
 {
     object_source sources[SOURCES_LIMIT];
     answer_head h = {.size = o->size, .kind = o->size <= SMALL_BYTES ? ANSWER_BYTES : what->is_admitted ? ANSWER_SOURCES : ANSWER_SIZE};
-    if (h.kind == ANSWER_SOURCES && !(h.n_sources = export_sources(p, number, what->avoid, sources)))
+    if (h.kind == ANSWER_SOURCES && !(h.n_sources = export_sources(p, number, what, sources)))
         return; /* it was released meanwhile */
     if (h.kind != ANSWER_SIZE) h.n_inside = the_objects->inside(o->ref, NULL, 0);
     size_t names = h.n_inside * sizeof(object_name), rest = h.kind == ANSWER_BYTES ? o->size : h.n_sources * sizeof *sources;

@@ -24,8 +24,9 @@ typedef struct object_name {
 _Static_assert(sizeof(object_name) == 56, "layout on the wire");
 
 typedef struct locate_payload {
-    uint32_t is_admitted, zero; /* a large one may come now */
-    uint64_t avoid;             /* a process that did not give it; 0: none */
+    uint32_t is_admitted; /* a large one may come now */
+    uint32_t is_direct;   /* others did not give it: who is asked shall */
+    uint64_t avoid;       /* a process that did not give it; 0: none */
 } locate_payload;
 
 typedef struct fetch_payload {

@@ -6,7 +6,7 @@ root=$2
 . "$root/test/check/cluster_lib.sh"
 transfers=${MANTA_BANK_TRANSFERS:-4000}
 seed=${MANTA_BANK_SEED:-$$}
-port=$((20000 + $$ % 20000))
+own_port
 
 begin_node() {
     n=$1
@@ -50,7 +50,7 @@ while kill -0 $bank 2>/dev/null; do
     if [ $((round % 6)) -eq 3 ]; then
         random 2
         n=$((2 + drawn))
-        kill -9 "$(cat "$tmp/pid$n")"
+        kill_process "$(cat "$tmp/pid$n")"
         nodes_killed=$((nodes_killed + 1))
         sleep 0.3
         begin_node "$n" --address "$head"

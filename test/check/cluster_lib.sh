@@ -31,6 +31,21 @@ says() {
     grep -q "^$1$" "$tmp/said" || fail "no line \"$1\" in: $(cat "$tmp/said" "$tmp/err")"
 }
 
+# A port of which the three above are this script's too: below those that the kernel gives to who connects.
+own_port() {
+    port=$((20000 + $$ % 3000 * 4))
+}
+# kill_process PID: until it is gone, with its sockets and locks; no child of this shell
+kill_process() {
+    kill -9 "$1"
+    for _ in $(seq 400); do
+        [ -d "/proc/$1" ] || return 0
+        [ "$(ls "/proc/$1/task" 2>/dev/null)" != "$1" ] || ! grep -q '^State:.[ZX]' "/proc/$1/status" 2>/dev/null || return 0 # nobody reaps it
+        sleep 0.05
+    done
+    fail "process $1 outlives SIGKILL by 20 s"
+}
+
 # start_nodes N [OPTION...]: N daemons; the head's address in $head
 start_nodes() {
     nodes=$1

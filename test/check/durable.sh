@@ -5,7 +5,7 @@ build=$1
 root=$2
 . "$root/test/check/cluster_lib.sh"
 app="$build/test_app_durable"
-port=$((20000 + $$ % 20000))
+own_port
 
 # begin_node N OPTION...: its pid in $tmp/pidN
 begin_node() {
@@ -21,7 +21,7 @@ begin_all() {
     wait_for "^3 nodes" "$build/manta" status --address "$head"
 }
 kill_node() {
-    kill -9 "$(cat "$tmp/pid$1")"
+    kill_process "$(cat "$tmp/pid$1")"
 }
 three_voters() {
     for _ in $(seq 300); do

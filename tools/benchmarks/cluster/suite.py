@@ -70,7 +70,7 @@ class Erlang:
     name, transports = "erlang", ("tcp",)
 
     def __init__(self, directory):
-        self.directory, self.port = directory, 20000 + os.getpid() % 20000
+        self.directory, self.port = directory, 20000 + os.getpid() % 12000
         self.env = dict(os.environ, ERL_EPMD_PORT=str(self.port), ERL_EPMD_ADDRESS="127.0.0.1", ERL_CRASH_DUMP="/dev/null")
 
     def node(self, name):
