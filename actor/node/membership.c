@@ -327,11 +327,14 @@ static manta_status start_restarter(manta_actor raylet, manta_actor gcs)
 manta_status membership_start(const membership_options *o, manta_actor raylet)
 {
     manta_actor own;
+    char servers[8];
     gcs_options g = {.directory = o->directory, .address = manta_listen_address(0), .found = !o->address, .voters = o->voters};
     manta_status status = gcs_start(&g, &own);
     if (!status && o->address) status = know_servers(o->address);
     if (!status) gcs_know(own); /* this one is asked when nobody else is known: it may be a server one day */
     if (!status) status = join(o);
+    if (status && !o->address && !gcs_servers(servers, sizeof servers))
+        status = error_set(status, "the server in %s knows no other one: the address of a node of its cluster is needed", o->directory);
     if (status) return status;
     starting = o;
     starting_raylet = raylet;

@@ -46,28 +46,38 @@ static bool has_server(const char *state)
     return has;
 }
 
-/* A node of the cluster that this one can join. */
-static void find_member(const world *w, uint32_t node, char address[64])
+/* Another node of the cluster, in which an actor has that name; false: none of them has it now. */
+static bool find_member(const world *w, uint32_t node, const char *name, char address[64])
 {
     manta_process p;
-    manta_actor gcs;
-    for (uint32_t i = 1;; i++) {
-        uint32_t other = (node + i) % w->test.nodes;
-        address_of(other, address);
-        if (other == node) (void)manta_sleep(20);
-        else if (process_at(address, JOIN_MS / 10, &p) == MANTA_OK && manta_lookup_in(p, "manta.raylet", &gcs) == MANTA_OK) return;
+    manta_actor found;
+    for (uint32_t i = 1; i < w->test.nodes; i++) {
+        address_of((node + i) % w->test.nodes, address);
+        if (process_at(address, JOIN_MS / 10, &p) == MANTA_OK && manta_lookup_in(p, name, &found) == MANTA_OK) return true;
     }
+    return false;
 }
 
-/* Like a daemon (tools/manta/start.c), but without worker processes. The first node founds the cluster, until it has something on its disk; the others join, and come back with what they have. */
+/* The first node founds the cluster, and is started like that again; the others join what there is. Those who have a server are asked for while all of them come back at once, and go on without when nobody is there. */
+static bool find_cluster(const world *w, uint32_t node, const char *state, char address[64])
+{
+    bool has = has_server(state);
+    if (node == 0) return false;
+    while (!find_member(w, node, has ? "manta.gcs" : "manta.raylet", address)) {
+        if (has) return false;
+        (void)manta_sleep(20);
+    }
+    return true;
+}
+
+/* Like a daemon (tools/manta/start.c), but without worker processes. */
 static manta_status start_daemon(const world *w, uint32_t node)
 {
     char state[250], cache[250], head[64];
     manta_actor raylet;
     snprintf(state, sizeof state, "%s/state-%u", w->directory, node);
     snprintf(cache, sizeof cache, "%s/cache-%u", w->directory, node);
-    bool joins = node != 0 && !has_server(state);
-    if (joins) find_member(w, node, head);
+    bool joins = find_cluster(w, node, state, head);
     raylet_options r = {.head = joins ? head : NULL, .directory = cache, .state = state, .voters = w->test.voters, .cores = 1};
     return raylet_start(&r, &raylet);
 }
