@@ -53,12 +53,22 @@ typedef struct request {
     uint32_t at;
 } request;
 
+/* All below it have been answered. */
+static uint64_t least_outstanding(const identity *x)
+{
+    uint64_t least = x->next + 1;
+    for (uint32_t i = 0; i < x->count; i++)
+        if (x->outstanding[i] < least) least = x->outstanding[i];
+    return least;
+}
+
+/* One call that takes long keeps the replies of all after it in the store, so the numbers under way span no more than what is remembered. */
 static identity *identity_with_room(void)
 {
     for (int i = 0; i < IDENTITIES; i++) {
         identity *x = client.identities[i];
         if (!x && (x = client.identities[i] = base_calloc(1, sizeof *x))) x->client = os_random_u64() | 1;
-        if (x && x->count < OUTSTANDING) return x;
+        if (x && x->next + 1 - least_outstanding(x) < OUTSTANDING) return x;
     }
     return NULL;
 }
@@ -68,13 +78,10 @@ static bool request_begin(request *r, gcs_head *h)
     pthread_mutex_lock(&client.lock);
     identity *x = identity_with_room();
     if (x) {
-        uint64_t least = x->next + 1;
-        for (uint32_t i = 0; i < x->count; i++)
-            if (x->outstanding[i] < least) least = x->outstanding[i];
         x->outstanding[x->count++] = ++x->next;
         h->client = x->client;
         h->request = x->next;
-        h->acknowledged = least - 1;
+        h->acknowledged = least_outstanding(x) - 1;
     }
     pthread_mutex_unlock(&client.lock);
     r->identity = x;
