@@ -147,7 +147,9 @@ static manta_status take_locked(worker *w, const object_name *name, peer *from, 
         (void)the_objects->count(w, i->local, -1, false);
         return MANTA_ENOMEM;
     }
-    if (name->process == the_node.process && !lineage_may_make(name->root)) return MANTA_ESTALE;
+    /* This process has let go of it, since who named it was cut off for a while, and does not know yet: it is asked, finds out, and has it made again. */
+    bool may_ask = from && from->process != the_node.process;
+    if (name->process == the_node.process && !may_ask && !lineage_may_make(name->root)) return MANTA_ESTALE;
     manta_status status = make(w, name, from, f, &i);
     if (status) return status;
     *out = i->local;
