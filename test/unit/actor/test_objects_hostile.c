@@ -192,22 +192,28 @@ typedef struct answer_case {
     size_t chunk_size; /* not 0: the answer is fine, and this chunk comes */
 } answer_case;
 
+/* A call with the name of an object of that process. */
+static void give_name(stranger *s, Holder_ref h, uint64_t process, uint64_t root)
+{
+    manta_writer w;
+    manta_writer_init_growing(&w);
+    manta_pack_array(&w, 1);
+    manta_pack_array(&w, 7);
+    const uint64_t name[7] = {process, 5, root, 5, root, SIZE_UNKNOWN, 0};
+    for (int i = 0; i < 7; i++) manta_pack_uint64_t(&w, &name[i]);
+    wire_head call = {.kind = WIRE_CALL, .to = h.actor.id, .call = 1, .method = method_hash(&Holder_take_method), .borrow = 1};
+    say(s, call, w.start, manta_writer_size(&w));
+    manta_writer_fini(&w);
+}
+
 /* The system has a ref to an object of the stranger, waits for it, and gets that answer. What the waiting handler gets. */
 static manta_status answer_with(const answer_case *c)
 {
     static unsigned char bytes[sizeof(answer_head) + (2 << 20)];
     stranger s;
     Holder_ref h = Holder_spawn();
-    manta_writer w;
-    manta_writer_init_growing(&w);
     if (!come(&s)) return MANTA_EINIT;
-    manta_pack_array(&w, 1);
-    manta_pack_array(&w, 7);
-    const uint64_t name[7] = {s.process, 5, s.process, 5, s.process, SIZE_UNKNOWN, 0};
-    for (int i = 0; i < 7; i++) manta_pack_uint64_t(&w, &name[i]);
-    wire_head call = {.kind = WIRE_CALL, .to = h.actor.id, .call = 1, .method = method_hash(&Holder_take_method), .borrow = 1};
-    say(&s, call, w.start, manta_writer_size(&w));
-    manta_writer_fini(&w);
+    give_name(&s, h, s.process, s.process);
     bool ok = WAIT_FOR(s.seen[WIRE_TAKEN] == 1 && s.seen[WIRE_HOLD] == 1 && s.seen[WIRE_REPLY] == 1, 20);
     manta_uint64_t_future f = Holder_size(h);
     ok = ok && WAIT_FOR(s.seen[WIRE_LOCATE] == 1, 20);
@@ -262,6 +268,33 @@ TEST(broken_answers)
         EXPECT_EQ(manta_scope_end(), MANTA_OK);
         EXPECT(WAIT_FOR(manta_read_object_stats(&stats) == MANTA_OK && stats.objects == 0 && stats.replicas == 0, 20));
     }
+    EXPECT_EQ(manta_shutdown(m), MANTA_OK);
+}
+
+/* A name of an object that the process itself once had: whoever sent it, not knowing yet, is asked for the object. */
+TEST(names_what_was_ours)
+{
+    stranger s;
+    manta_object_stats stats;
+    manta_t *m = start();
+    EXPECT(m && come(&s));
+    EXPECT_EQ(manta_scope_begin(), MANTA_OK);
+    Holder_ref h = Holder_spawn();
+    give_name(&s, h, s.target, s.target);
+    EXPECT(WAIT_FOR(s.seen[WIRE_HOLD] == 1, 20));
+    say(&s, (wire_head){.kind = WIRE_HELD, .call = s.last[WIRE_HOLD].call}, NULL, 0);
+    EXPECT(WAIT_FOR(s.seen[WIRE_TAKEN] == 1 && s.seen[WIRE_REPLY] == 1, 20));
+    EXPECT_EQ(s.last[WIRE_REPLY].status, MANTA_OK);
+    manta_uint64_t_future f = Holder_size(h);
+    EXPECT(WAIT_FOR(s.seen[WIRE_LOCATE] == 1, 20));
+    unsigned char answer[sizeof(answer_head) + 10] = {0};
+    memcpy(answer, &(answer_head){.size = 10, .kind = ANSWER_BYTES}, sizeof(answer_head));
+    say(&s, (wire_head){.kind = WIRE_OBJECT, .call = s.last[WIRE_LOCATE].call}, answer, sizeof answer);
+    EXPECT_EQ(manta_await(f), 10);
+    EXPECT_EQ(manta_join(Holder_drop(h)), MANTA_OK);
+    EXPECT_EQ(manta_scope_end(), MANTA_OK);
+    EXPECT(WAIT_FOR(manta_read_object_stats(&stats) == MANTA_OK && stats.objects == 0 && stats.replicas == 0, 20));
+    leave(&s);
     EXPECT_EQ(manta_shutdown(m), MANTA_OK);
 }
 
