@@ -338,9 +338,8 @@ static void not_saved(keeper *k, manta_status status)
     k->has_reported = true;
 }
 
-MANTA_METHOD_DEFINE(MantaKeeper, save, void)
+static void save(keeper *k)
 {
-    keeper *k = self->k;
     uint64_t record = k->record, position = k->position;
     manta_bytes state = {NULL, 0};
     if (k->is_saving || k->broken || !k->is_open || position == k->saved_position) return;
@@ -352,6 +351,8 @@ MANTA_METHOD_DEFINE(MantaKeeper, save, void)
     else if (is_fenced(status)) fenced(k);
     else not_saved(k, status);
 }
+
+MANTA_METHOD_DEFINE(MantaKeeper, save, void) { save(self->k); }
 
 MANTA_METHOD_DEFINE(MantaKeeper, tick, void)
 {
@@ -409,6 +410,25 @@ MANTA_METHOD_DEFINE(MantaKeeper, on_down, void, (manta_actor, who), (int32_t, st
     else manta_exit_normally();
 }
 
+MANTA_METHOD_DEFINE(MantaKeeper, is_idle, bool)
+{
+    keeper *k = self->k;
+    pthread_mutex_lock(&k->lock);
+    bool idle = k->broken || (k->is_open && !k->running && !k->batch_first && !k->is_flushing);
+    pthread_mutex_unlock(&k->lock);
+    return idle;
+}
+
+/* Calls that come later find no place. */
+MANTA_METHOD_DEFINE(MantaKeeper, close, void)
+{
+    keeper *k = self->k;
+    while (k->is_saving)
+        if (manta_sleep(1)) break;
+    save(k);
+    if (!k->broken) fenced(k);
+}
+
 /* A stop: what was sent before is done first. */
 static void on_stop(void *self, const manta_error *reason)
 {
@@ -435,7 +455,7 @@ static void on_free(void *self)
 }
 
 MANTA_CLASS_WITH(MantaKeeper, (.concurrency = 8, .trap_exit = true, .no_yield_in_send = true, .on_stop = on_stop, .on_free = on_free), init,
-    call, begin, flush, save, tick, on_down, on_exit)
+    call, is_idle, close, begin, flush, save, tick, on_down, on_exit)
 
 manta_actor keeper_spawn(uint64_t uid, uint64_t epoch, manta_actor who)
 {

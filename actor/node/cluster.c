@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "actor/durable/alone.h"
 #include "actor/node/crash.h"
 #include "actor/node/groups.h"
 #include "actor/node/lineage.h"
@@ -67,7 +68,7 @@ static void dial_remove(dial *gone)
 
 manta_status manta_connect(const char *address, uint64_t timeout_ms, manta_process *out)
 {
-    if (!the_node.is_on)
+    if (!the_node.links)
         return error_set(
             MANTA_EUNSUPPORTED, "manta_connect: this system has no links (manta_config.listen or .join; not in deterministic mode)");
     if (!address || strlen(address) >= MANTA_ADDRESS_BYTES)
@@ -306,22 +307,39 @@ static manta_status join(const manta_config *c)
     return MANTA_OK;
 }
 
-manta_status node_start(const manta_config *c)
+/* Names this process, with the tables that handles of other places are in. */
+static manta_status start_tables(void)
 {
-    bool is_worker = getenv("MANTA_WORKER") != NULL, is_driver = c->cluster && *c->cluster;
-    if (!is_worker && !is_driver && !(c->listen && *c->listen) && !(c->join && *c->join)) return MANTA_OK;
-    if (c->seed && !the_simulation.net) return error_set(MANTA_EUNSUPPORTED, "listen, join: not in deterministic mode");
     do the_node.process = os_random_u64() >> 1;
     while (!the_node.process);
     if (!proxies_start() || !methods_start()) return error_set(MANTA_ENOMEM, "no memory for the tables of other processes");
+    the_node.is_on = true;
+    return MANTA_OK;
+}
+
+/* No links, no daemon: at most durable actors. */
+static manta_status start_unlinked(const manta_config *c)
+{
+    if (!c->durable || !*c->durable) return MANTA_OK;
+    manta_status status = start_tables();
+    if (!status && !(the_node.service = service_start())) status = manta_last_error()->status;
+    return status ? status : alone_start(c);
+}
+
+manta_status node_start(const manta_config *c)
+{
+    bool is_worker = getenv("MANTA_WORKER") != NULL, is_job = is_worker || (c->cluster && *c->cluster);
+    if (!is_job && !(c->listen && *c->listen) && !(c->join && *c->join)) return start_unlinked(c);
+    if (c->seed && !the_simulation.net) return error_set(MANTA_EUNSUPPORTED, "listen, join: not in deterministic mode");
+    if (start_tables()) return manta_last_error()->status;
     bool shared = the_objects == &object_store_table && strcmp(c->store, "private") != 0;
     name_store(shared ? c->store : "");
-    the_node.is_on = true;
     lineage_start(c->lineage_bytes, c->lineage_after_ms);
     manta_status status = (the_node.service = service_start()) ? transfer_start(c) : manta_last_error()->status;
     if (!status) status = open_links(c);
     if (!status) status = join(c);
-    return status ? status : job_start(c);
+    if (!status) status = job_start(c);
+    return status || is_job || !c->durable || !*c->durable ? status : alone_start(c);
 }
 
 void node_stop(void)

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "actor/durable/alone.h"
 #include "actor/node/moving.h"
 #include "actor/node/named.h"
 #include "actor/node/node.h"
@@ -20,6 +21,7 @@ typedef struct named {
 MANTA_ACTOR(MantaNames, named *items; uint32_t count, room;)
 static MantaNames_ref keeper; /* under names_lock */
 static pthread_mutex_t names_lock = PTHREAD_MUTEX_INITIALIZER;
+static _Atomic bool has_let_go;
 
 /* Ids of processes are not 0 in the store; a system alone has none. */
 static uint64_t own_process(void) { return the_node.process ? the_node.process : 1; }
@@ -43,6 +45,18 @@ static void restart_at(uint64_t uid, uint64_t epoch, const char *why)
     (void)control_call("an actor's restart", false, &w, GCS_TIMEOUT_MS, &reply);
 }
 
+void names_let_go(bool yes) { store_seq(&has_let_go, yes); }
+
+/* Of one that moves. Alone nobody makes it again before the next start, so who calls it is told. */
+static void moving_ended(uint64_t uid, uint64_t epoch, manta_status status, const char *why)
+{
+    bool again = epoch > 1 && status == MANTA_EINIT;
+    if (load_seq(&has_let_go)) return;
+    if (again && load_seq(&alone_is_on)) moving_give_up_here(uid, why);
+    else if (again) restart_at(uid, epoch, why);
+    else end_at(uid, epoch, why);
+}
+
 void name_end(uint64_t uid, const char *why) { end_at(uid, UINT64_MAX, why); }
 
 MANTA_METHOD_DECLARE(MantaNames, on_down, void, (manta_actor, who), (int32_t, status), (manta_str, why))
@@ -55,7 +69,7 @@ MANTA_METHOD_DEFINE(MantaNames, on_down, void, (manta_actor, who), (int32_t, sta
         if (self->items[i].actor != who.id) continue;
         uint64_t uid = self->items[i].uid, epoch = self->items[i].epoch;
         self->items[i--] = self->items[--self->count];
-        if (uid_is_moving(uid) && epoch > 1 && status == MANTA_EINIT) restart_at(uid, epoch, text);
+        if (uid_is_moving(uid)) moving_ended(uid, epoch, (manta_status)status, text);
         else end_at(uid, epoch, text);
     }
 }

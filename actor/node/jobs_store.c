@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "actor/node/control.h"
@@ -24,6 +25,13 @@ static void keep_space(const char *text, size_t size)
     if (!load_relaxed(&is_known)) snprintf(own_space, sizeof own_space, "%.*s", (int)size, text);
     store_release(&is_known, true);
     pthread_mutex_unlock(&space_lock);
+}
+
+manta_status job_use_space(const char *space)
+{
+    manta_status status = control_check("namespace", "name", space, NAME_LIMIT);
+    if (!status) keep_space(space, strlen(space));
+    return status;
 }
 
 void job_forget(void) { store_seq(&is_known, false); }

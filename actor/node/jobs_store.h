@@ -11,6 +11,7 @@
 manta_status job_record(const char *space);
 /* The namespace of this process's job; static until job_forget. Waits the first time in a worker. */
 manta_status job_space(const char **out);
+manta_status job_use_space(const char *space); /* of a program alone */
 void job_forget(void);
 
 /* ---- in daemons ---- */

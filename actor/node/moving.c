@@ -244,6 +244,27 @@ MANTA_METHOD_DEFINE(MantaMover, tick, void)
 
 MANTA_CLASS_WITH(MantaMover, (.concurrency = 256, .no_yield_in_send = true), begin, look, tick)
 
+void moving_give_up_here(uint64_t uid, const char *why)
+{
+    moving *m = moving_get(uid, true);
+    if (m) died(worker_self(), m, manta_str_of(why));
+}
+
+manta_actor *moving_here(size_t *out_count)
+{
+    size_t cursor = 0, n = 0;
+    pthread_mutex_lock(&table_lock);
+    manta_actor *out = table.count ? base_alloc(table.count * sizeof *out) : NULL;
+    for (moving *m; out && (m = id_table_next(&table, &cursor, NULL));) {
+        pthread_mutex_lock(&m->lock);
+        if (m->state == MOVING_ALIVE && m->process == the_node.process) out[n++] = (manta_actor){m->target};
+        pthread_mutex_unlock(&m->lock);
+    }
+    pthread_mutex_unlock(&table_lock);
+    *out_count = n;
+    return out;
+}
+
 /* A handle is used for the first time here: where is it? */
 static moving *use(uint64_t process)
 {
@@ -355,7 +376,7 @@ manta_status moving_post(worker *w, uint64_t process, uint64_t handle, message *
     (void)may_wait;
     if (!m || !mover.actor.id) {
         if (!m) error_set(MANTA_ENOMEM, "no memory for the place of an actor");
-        else error_set(MANTA_EUNSUPPORTED, "only processes of a job can use a restartable or durable actor");
+        else error_set(MANTA_EUNSUPPORTED, "only processes of a job, or a program with a directory for durable actors, can use one that moves");
         manta_status status = manta_last_error()->status;
         message_dead(w, handle, x, status, manta_last_error());
         message_free(w, x);

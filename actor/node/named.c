@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "actor/durable/alone.h"
 #include "actor/node/control.h"
 #include "actor/node/jobs_store.h"
 #include "actor/node/moving.h"
@@ -89,7 +90,7 @@ static manta_status describe_moving(
     uint32_t most = o && options_have(o, max_restarts) && o->max_restarts ? o->max_restarts : cls->options.max_restarts;
     manta_str name = row->name;
     manta_status status = revival_pack(spec, o, cls, arguments, &name);
-    row->max_restarts = most ? (int64_t)most : -1;
+    row->max_restarts = most && !load_relaxed(&alone_is_on) ? (int64_t)most : -1; /* a start of the program is none */
     row->spec = (manta_bytes){spec->start, manta_writer_size(spec)};
     return status;
 }
@@ -106,7 +107,7 @@ static manta_status claim(
         .name = manta_str_of(name_of(o)),
         .job = the_job.id,
         .owner = the_node.process,
-        .detached = options_lifetime(o) == MANTA_LIFETIME_DETACHED,
+        .detached = options_lifetime(o) == MANTA_LIFETIME_DETACHED || (load_relaxed(&alone_is_on) && o && o->name),
         .get_if_exists = options_get_if_exists(o)};
     manta_writer_init_growing(&spec);
     manta_status status = uid_is_moving(uid) ? describe_moving(o, cls, arguments, &spec, &row) : MANTA_OK;

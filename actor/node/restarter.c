@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "actor/durable/alone.h"
 #include "actor/node/control.h"
 #include "actor/node/gcs_watch.h"
 #include "actor/node/moving.h"
@@ -339,10 +340,25 @@ static manta_status describe_job(MantaJob *out)
 
 static uint32_t pick(uint32_t option, uint32_t of_class) { return option ? option : of_class; }
 
+/* Of a program alone, where there is nothing to choose. */
+static manta_status pack_alone(manta_writer *out, const manta_options *o, manta_class *cls, const void *arguments, const manta_str *name)
+{
+    manta_writer spawn;
+    MantaRevival v = {0};
+    manta_writer_init_growing(&spawn);
+    service_pack_spawn(&spawn, o, cls, arguments, name);
+    v.spawn = (manta_bytes){spawn.start, manta_writer_size(&spawn)};
+    if (!spawn.status) manta_pack_MantaRevival(out, &v);
+    manta_status status = spawn.status ? spawn.status : out->status;
+    manta_writer_fini(&spawn);
+    return status ? error_set(status, "%s_spawn: its arguments cannot be kept", cls->name) : MANTA_OK;
+}
+
 manta_status revival_pack(manta_writer *out, const manta_options *o, manta_class *cls, const void *arguments, const manta_str *name)
 {
     manta_writer spawn;
     MantaRevival v = {0};
+    if (load_relaxed(&alone_is_on)) return pack_alone(out, o, cls, arguments, name);
     bool has = o && options_have(o, restart_delay_max_ms);
     demand *d = demand_of_actor(o, cls);
     manta_status status = d ? describe_job(&v.job) : manta_last_error()->status;

@@ -42,7 +42,8 @@ typedef struct text_setting {
 static const text_setting texts[] = {{"store", "MANTA_STORE", offsetof(manta_config, store)},
     {"spill", "MANTA_SPILL", offsetof(manta_config, spill)}, {"listen", "MANTA_LISTEN", offsetof(manta_config, listen)},
     {"join", "MANTA_JOIN", offsetof(manta_config, join)}, {"cluster", "MANTA_CLUSTER", offsetof(manta_config, cluster)},
-    {"keys", "MANTA_KEYS", offsetof(manta_config, keys)}, {"namespace", "MANTA_NAMESPACE", offsetof(manta_config, name_space)}};
+    {"keys", "MANTA_KEYS", offsetof(manta_config, keys)}, {"namespace", "MANTA_NAMESPACE", offsetof(manta_config, name_space)},
+    {"durable", "MANTA_DURABLE", offsetof(manta_config, durable)}};
 enum { N_TEXTS = sizeof texts / sizeof texts[0] };
 
 static const char **text_field(const manta_config *c, const text_setting *t)
@@ -182,8 +183,8 @@ static bool take_argument(const char *argument, manta_config *out, char *error, 
     }
     snprintf(error, error_bytes,
         "%s: no such setting; there are --manta-workers, -seed, -stack-bytes, -max-actors, -stop-timeout-ms, -stuck-after-ms, -trace, "
-        "-trace-events, -stash-limit, -object-bytes, -spill-bytes, -object-sites and -insecure, each with =NUMBER, --manta-store and "
-        "-spill with =DIRECTORY, --manta-listen, -join and -cluster with =ADDRESS, --manta-keys and -config with =FILE, "
+        "-trace-events, -stash-limit, -object-bytes, -spill-bytes, -object-sites and -insecure, each with =NUMBER, --manta-store, "
+        "-spill and -durable with =DIRECTORY, --manta-listen, -join and -cluster with =ADDRESS, --manta-keys and -config with =FILE, "
         "--manta-namespace=NAME",
         argument);
     return false;

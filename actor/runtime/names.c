@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "actor/durable/alone.h"
 #include "actor/node/named.h"
 #include "actor/node/owner.h"
 
@@ -103,5 +104,5 @@ manta_status names_get(const char *name, manta_actor *out)
 manta_status manta_lookup(const char *name, manta_actor *out)
 {
     manta_status status = names_get(name, out);
-    return status == MANTA_ENOTFOUND && load_relaxed(&owner_is_on) ? named_lookup(name, out) : status;
+    return status == MANTA_ENOTFOUND && (load_relaxed(&owner_is_on) || load_relaxed(&alone_is_on)) ? named_lookup(name, out) : status;
 }

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "actor/durable/alone.h"
 #include "actor/node/moving.h"
 #include "actor/node/named.h"
 #include "actor/node/owner.h"
@@ -225,6 +226,14 @@ static manta_status claim_name(actor *a, const manta_options *o, const manta_cla
     return error_set(MANTA_ENOMEM, "%s_spawn: no memory", cls->name);
 }
 
+/* Its name is its row's: who asks for it here must get the handle that moves, and whoever calls by that goes by the keeper. */
+static manta_status set_moving(actor *a, const manta_options *o, uint64_t uid)
+{
+    if (!actor_extra_get(a) || (o && o->name && !(a->extra->name = base_strdup(o->name)))) return MANTA_ENOMEM;
+    a->extra->moving = uid;
+    return MANTA_OK;
+}
+
 static manta_actor spawn_here(const manta_options *options, manta_class *cls, const void *arguments, size_t extra_bytes, uint64_t uid)
 {
     worker *w = worker_self();
@@ -237,14 +246,13 @@ static manta_actor spawn_here(const manta_options *options, manta_class *cls, co
     }
     uint64_t id = actor_index(a) | (uint64_t)(load_relaxed(&a->generation) + 1) << 32;
     manta_status status = make(w, a, cls, options, arguments, extra_bytes);
-    if (!status && uid_is_moving(uid) && !actor_extra_get(a)) status = MANTA_ENOMEM;
+    if (!status && uid_is_moving(uid)) status = set_moving(a, options, uid);
     if (status) error_set(status, "%s_spawn: no memory", cls->name);
-    else if (options && options->name) status = claim_name(a, options, cls, id, &existing);
+    else if (options && options->name && !uid_is_moving(uid)) status = claim_name(a, options, cls, id, &existing);
     if (status) {
         unmake(w, a);
         return existing;
     }
-    if (uid_is_moving(uid)) a->extra->moving = uid;
     publish(w, a, cls);
     begin(w, a);
     return (manta_actor){id};
@@ -303,6 +311,16 @@ static manta_actor spawn_kept(const manta_options *options, manta_class *cls, co
     return a;
 }
 
+/* A durable one of a program that belongs to no cluster. */
+static manta_actor spawn_alone(const manta_options *options, manta_class *cls, const void *arguments, size_t extra_bytes)
+{
+    if (load_relaxed(&alone_is_on)) return named_spawn(options, cls, arguments, extra_bytes);
+    error_set(MANTA_EUNSUPPORTED,
+        "%s_spawn: a durable actor needs a directory for its log (manta_config.durable, MANTA_DURABLE), or a cluster (manta run)",
+        cls->name);
+    return (manta_actor){0};
+}
+
 manta_actor manta_spawn_class(const manta_options *options, manta_class *cls, const void *arguments, size_t extra_bytes)
 {
     int running = load_relaxed(&the_runtime.running);
@@ -313,10 +331,7 @@ manta_actor manta_spawn_class(const manta_options *options, manta_class *cls, co
     }
     if (options && check_options(options, cls)) return (manta_actor){0};
     manta_durability durability = options_durability(options) ? options_durability(options) : cls->options.durability;
-    if (unlikely(durability == MANTA_DURABLE && !load_relaxed(&owner_is_on))) {
-        error_set(MANTA_EUNSUPPORTED, "%s_spawn: a durable actor needs a cluster, whose control store keeps its log: manta run", cls->name);
-        return (manta_actor){0};
-    }
+    if (unlikely(durability == MANTA_DURABLE && !load_relaxed(&owner_is_on))) return spawn_alone(options, cls, arguments, extra_bytes);
     if (unlikely(load_relaxed(&owner_is_on))) {
         if (cls->init && cls->init->arguments.refs) return spawn_kept(options, cls, arguments, extra_bytes);
         return spawn_in_job(options, cls, arguments, extra_bytes);

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "actor/durable/alone.h"
 #include "actor/group/group.h"
 #include "actor/inspect/inspect.h"
 #include "actor/node/control.h"
@@ -269,6 +270,7 @@ static void clean_tables(void)
 static manta_status stop_locked(void)
 {
     manta_status status = MANTA_OK;
+    alone_stop();
     store_seq(&the_runtime.running, STOPPING);
     later_stop();
     stop_all();

@@ -45,6 +45,8 @@ typedef struct manta_config {
         lineage_bytes; /* of records of tasks whose outputs may have to be made again, in each process of a job; 0: 64 MiB. The oldest go first */
     uint32_t
         lineage_after_ms; /* how old such a record is when it goes to the control store, where it survives this process; 0: 200; UINT32_MAX: never */
+    const char *
+        durable; /* directory on disk where a program that belongs to no cluster keeps its durable actors (manta/durable.h), made when it is missing, for one process at a time; NULL: none; not for jobs */
     void (*on_report)(const char *line, void *context); /* stuck handlers, wait cycles, lost failures; NULL: standard error */
     void *report_context;
 } manta_config;
