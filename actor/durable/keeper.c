@@ -410,14 +410,15 @@ MANTA_METHOD_DEFINE(MantaKeeper, on_down, void, (manta_actor, who), (int32_t, st
     else manta_exit_normally();
 }
 
-MANTA_METHOD_DEFINE(MantaKeeper, is_idle, bool)
+static bool is_idle(keeper *k)
 {
-    keeper *k = self->k;
     pthread_mutex_lock(&k->lock);
     bool idle = k->broken || (k->is_open && !k->running && !k->batch_first && !k->is_flushing);
     pthread_mutex_unlock(&k->lock);
     return idle;
 }
+
+MANTA_METHOD_DEFINE(MantaKeeper, is_idle, bool) { return is_idle(self->k); }
 
 /* Calls that come later find no place. */
 MANTA_METHOD_DEFINE(MantaKeeper, close, void)
@@ -429,21 +430,24 @@ MANTA_METHOD_DEFINE(MantaKeeper, close, void)
     if (!k->broken) fenced(k);
 }
 
-/* A stop: what was sent before is done first. */
-static void on_stop(void *self, const manta_error *reason)
+/* A stop: what was sent before is done first; the actor's end is then the keeper's. */
+MANTA_METHOD_DEFINE(MantaKeeper, finish, void)
 {
-    keeper *k = ((MantaKeeper *)self)->k;
-    bool busy = k && !reason && !k->broken;
-    if (!busy) return;
-    while (k->batch_first && !k->broken) log_batch(k);
-    for (uint64_t end = manta_now_ns() + (uint64_t)DRAIN_MS * OS_NS_PER_MS; busy && manta_now_ns() < end;) {
-        pthread_mutex_lock(&k->lock);
-        busy = k->running != 0;
-        pthread_mutex_unlock(&k->lock);
-        if (busy && manta_sleep(1)) break;
-    }
+    keeper *k = self->k;
+    uint64_t end = manta_now_ns() + (uint64_t)DRAIN_MS * OS_NS_PER_MS;
+    while (!is_idle(k) && manta_now_ns() < end)
+        if (manta_sleep(1)) break;
     (void)manta_stop(k->who);
-    (void)manta_wait_exit(k->who, DRAIN_MS, NULL);
+}
+
+/* Calls whose record was on its way to the log when the keeper ended: they may be in it. */
+static void tell_written(keeper *k)
+{
+    pthread_mutex_lock(&k->lock);
+    for (durable_caller *c = k->calls.newest; c; c = c->older)
+        for (durable_call *x = c->calls; x; x = x->next)
+            if (x->state == CALL_WAITS) tell_waiters(x, MANTA_EEXIT, "the durable actor has ended");
+    pthread_mutex_unlock(&k->lock);
 }
 
 static void on_free(void *self)
@@ -451,11 +455,12 @@ static void on_free(void *self)
     keeper *k = ((MantaKeeper *)self)->k;
     if (!k) return;
     reject_batch(k, MANTA_EEXIT, "the durable actor has ended");
+    tell_written(k);
     keeper_unref(k);
 }
 
-MANTA_CLASS_WITH(MantaKeeper, (.concurrency = 8, .trap_exit = true, .no_yield_in_send = true, .on_stop = on_stop, .on_free = on_free), init,
-    call, is_idle, close, begin, flush, save, tick, on_down, on_exit)
+MANTA_CLASS_WITH(MantaKeeper, (.concurrency = 8, .trap_exit = true, .no_yield_in_send = true, .on_free = on_free), init,
+    call, is_idle, close, finish, begin, flush, save, tick, on_down, on_exit)
 
 manta_actor keeper_spawn(uint64_t uid, uint64_t epoch, manta_actor who)
 {

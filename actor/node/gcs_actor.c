@@ -206,7 +206,8 @@ static void found_alone(struct gcs_server *s, raft_host_options *o, raft_configu
     o->cluster = 0;
 }
 
-manta_status server_open(struct gcs_server *s, bool found, uint64_t cluster)
+/* MANTA_ENOTFOUND: the disk has none, and none is to be founded. */
+static manta_status open_host(struct gcs_server *s, bool found, uint64_t cluster)
 {
     enum { ALONE_ELECTION_MS = 2 };
     char text[RAFT_TEXT_LIMIT] = "";
@@ -214,7 +215,7 @@ manta_status server_open(struct gcs_server *s, bool found, uint64_t cluster)
     raft_host_options o = {.directory = s->options.directory, .cluster = cluster};
     raft_configuration *founders = base_calloc(1, sizeof *founders);
     manta_status status = founders ? MANTA_OK : MANTA_ENOMEM;
-    if (founders && found && !has_disk(s)) found_alone(s, &o, founders);
+    if (founders && found) found_alone(s, &o, founders);
     if (!s->address[0]) {
         o.raft.election_ns = ALONE_ELECTION_MS * OS_NS_PER_MS;
         o.raft.heartbeat_ns = OS_NS_PER_MS;
@@ -229,10 +230,25 @@ manta_status server_open(struct gcs_server *s, bool found, uint64_t cluster)
     return MANTA_OK;
 }
 
+/* A file does not say that there is a server: whoever made it may have been killed before it was one. */
+manta_status server_open(struct gcs_server *s, bool found, uint64_t cluster)
+{
+    manta_status status = has_disk(s) ? open_host(s, false, cluster) : MANTA_ENOTFOUND;
+    if (status == MANTA_ENOTFOUND && (found || cluster)) status = open_host(s, found, cluster);
+    return status;
+}
+
 static uint64_t wall_ms(const struct gcs_server *s)
 {
     uint64_t now = (the_runtime.config.seed ? manta_now_ns() : os_realtime_ns()) / OS_NS_PER_MS, seen = gcs_core_now(s->core);
     return now > seen ? now : seen;
+}
+
+static void refuse_waiting(struct gcs_server *s, manta_status status, const char *text)
+{
+    size_t cursor = 0;
+    for (gcs_waiting *w; (w = id_table_next(&s->waiting, &cursor, NULL));) server_refuse(s, w, status, text);
+    id_table_fini(&s->waiting);
 }
 
 static void check_failure(struct gcs_server *s)
@@ -241,6 +257,7 @@ static void check_failure(struct gcs_server *s)
     if (!failure || s->is_failed) return;
     s->is_failed = true;
     runtime_report("control store: this server has stopped: %s", failure);
+    refuse_waiting(s, MANTA_EIO, failure);
 }
 
 void server_arm(struct gcs_server *s)
@@ -298,6 +315,7 @@ MANTA_METHOD_DEFINE(MantaGcs, init, void)
         manta_fail(MANTA_ENOMEM, "no memory for the control store");
         return;
     }
+    manta_status status;
     s->options = *starting;
     s->self = manta_self();
     snprintf(s->directory, sizeof s->directory, "%s", starting->directory ? starting->directory : "");
@@ -306,7 +324,7 @@ MANTA_METHOD_DEFINE(MantaGcs, init, void)
     manta_writer_init_growing(&s->reply);
     s->pending = base_alloc(GCS_PENDING * sizeof *s->pending);
     if (!s->pending || gcs_core_new(NULL, &s->core)) manta_fail(MANTA_ENOMEM, "no memory for the control store");
-    else if ((s->options.found || has_disk(s)) && server_open(s, s->options.found, 0))
+    else if ((s->options.found || has_disk(s)) && (status = server_open(s, s->options.found, 0)) && status != MANTA_ENOTFOUND)
         manta_fail(manta_last_error()->status, "%s", manta_last_error()->message);
 }
 
@@ -447,13 +465,10 @@ MANTA_METHOD_DEFINE(MantaGcs, status, manta_str)
 static void let_go(void *self)
 {
     struct gcs_server *s = ((MantaGcs *)self)->s;
-    size_t cursor = 0;
     if (!s) return;
     raft_host_close(s->host);
     for (uint32_t i = 0; i < s->n_pending; i++) raft_buffer_release(s->pending[i].buffer);
-    for (gcs_waiting *w; (w = id_table_next(&s->waiting, &cursor, NULL));)
-        server_refuse(s, w, MANTA_EDEAD, "the control store has stopped");
-    id_table_fini(&s->waiting);
+    refuse_waiting(s, MANTA_EDEAD, "the control store has stopped");
     server_watchers_free(s);
     gcs_core_free(s->core);
     manta_writer_fini(&s->reply);
@@ -472,8 +487,9 @@ manta_status gcs_start(const gcs_options *options, manta_actor *out)
     MantaGcs_ref me = MantaGcs_spawn();
     if (!me.actor.id) return manta_last_error()->status;
     manta_status status = manta_join(MantaGcs_place(me)); /* its init has run */
-    if (status && manta_last_error()->cause)
-        status = error_set(manta_last_error()->cause->status, "%s", manta_last_error()->cause->message);
+    const manta_error *first = manta_last_error();
+    while (status && first->cause) first = first->cause;
+    if (status) status = error_set(first->status, "%s", first->message);
     if (!status) status = manta_register("manta.gcs", me.actor);
     *out = me.actor;
     return status;

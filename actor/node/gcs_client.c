@@ -358,6 +358,15 @@ static bool is_worth_a_try(manta_status status)
            status == MANTA_ETIMEDOUT || status == MANTA_ENOTREADY || status == MANTA_EIO;
 }
 
+/* The server of this process is the only one: what it cannot do nobody can. */
+static bool is_alone(void)
+{
+    pthread_mutex_lock(&client.lock);
+    bool alone = client.home.id && !is_remote(client.home.id) && !client.servers[0];
+    pthread_mutex_unlock(&client.lock);
+    return alone;
+}
+
 /* Until somebody leads. False: the deadline has passed, or this call is cancelled. */
 static bool wait_for_leader(uint64_t deadline_ns)
 {
@@ -388,7 +397,7 @@ static manta_status call_until(bool is_query, manta_bytes bytes, uint64_t deadli
         if (!left_ms) break;
         if (load_relaxed(&the_runtime.running) != 1) return error_set(MANTA_ESHUTDOWN, "the system stops");
         manta_status status = one_try(is_query, bytes, left_ms < patience ? left_ms : patience, out);
-        if (!status || !is_worth_a_try(status)) return status;
+        if (!status || !is_worth_a_try(status) || (status == MANTA_EIO && is_alone())) return status;
         snprintf(last, sizeof last, "%s", manta_last_error()->message);
         unsure = unsure || status != MANTA_ENOTLEADER;
         if (again && manta_sleep(PAUSE_MS)) return manta_last_error()->status; /* one that has just been found is asked at once */

@@ -64,7 +64,7 @@ void server_refuse(struct gcs_server *s, gcs_waiting *w, manta_status status, co
 void server_arm(struct gcs_server *s); /* the next tick, when the host's time-out has moved */
 /* A command of its own (reply NULL) or of a call. False: no memory, or too many wait; `w` is then still the caller's. */
 bool server_append(struct gcs_server *s, const void *command, size_t bytes, gcs_waiting *w);
-manta_status server_open(struct gcs_server *s, bool found, uint64_t cluster);
+manta_status server_open(struct gcs_server *s, bool found, uint64_t cluster); /* MANTA_ENOTFOUND: neither is there one, nor is one to be */
 
 /* ---- gcs_watch.c ---- */
 void server_tell(void *context, const gcs_event *event); /* a gcs_watch: to all who watch it */

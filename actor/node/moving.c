@@ -411,6 +411,11 @@ uint64_t moving_place(uint64_t process)
     return at;
 }
 
+static manta_status stop_there(uint64_t uid, manta_actor target)
+{
+    return uid_is_durable(uid) ? MantaKeeper_finish_send(MantaKeeper_ref_of(target)) : manta_stop(target);
+}
+
 /* A stop lets it end what was sent before, and only then is it dead; one without a place is dead at once, and a kill is. */
 manta_status moving_stop_actor(worker *w, uint64_t process, bool kill)
 {
@@ -423,7 +428,7 @@ manta_status moving_stop_actor(worker *w, uint64_t process, bool kill)
     manta_actor target = {m->target};
     pthread_mutex_unlock(&m->lock);
     if (is_dead) return error_set(MANTA_EDEAD, "%s: %s", what, manta_status_text(MANTA_EDEAD));
-    if (is_there && !kill && manta_stop(target) == MANTA_OK) return MANTA_OK;
+    if (is_there && !kill && stop_there(m->uid, target) == MANTA_OK) return MANTA_OK;
     name_end(m->uid, kill ? "it was killed" : "it was stopped");
     if (is_there) (void)manta_kill(target);
     return MANTA_OK;

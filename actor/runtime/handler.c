@@ -179,6 +179,7 @@ void run_on_stop(actor *a, activation *act, const manta_error *reason)
     store_relaxed(&a->phase, PHASE_STOPPING);
     act->message = NULL;
     act->method = NULL;
+    act->concurrent = 0; /* no other handler goes on any more: a wait here keeps the actor */
     a->cls->options.on_stop(a->state, reason);
     act->failure = NULL;
 }

@@ -53,7 +53,7 @@ void stored_fini(stored *l);
 /* Writes `first` up to in front of `end` durably as one transaction, and nothing of them on failure. MANTA_EIO: also when the map is full. */
 manta_status raft_store_write(raft_store *s, const disk_write *first, const disk_write *end, char *text);
 
-/* The ids of a new server: those of the options, or fresh ones; of a cluster only for its sole founder. MANTA_EINVAL. */
+/* The ids of a new server: those of the options, or fresh ones; of a cluster only for its sole founder. MANTA_EINVAL; MANTA_ENOTFOUND: it is no founder, and of no cluster. */
 manta_status raft_store_choose_ids(const raft_host_options *o, uint64_t *out_id, uint64_t *out_cluster, char *text);
 
 /* store.c, for store_open.c */

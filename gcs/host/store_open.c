@@ -136,7 +136,7 @@ manta_status raft_store_choose_ids(const raft_host_options *o, uint64_t *out_id,
     if (o->found && !raft_configuration_find(o->found, id))
         return host_say(text, MANTA_EINVAL, "founders: server %" PRIu64 " is not one", id);
     if (!cluster && o->found && o->found->count == 1) cluster = fresh_id();
-    if (!cluster) return host_say(text, MANTA_EINVAL, "cluster is 0, and there is none on disk");
+    if (!cluster) return host_say(text, MANTA_ENOTFOUND, "cluster is 0, and there is none on disk");
     *out_id = id;
     *out_cluster = cluster;
     return MANTA_OK;

@@ -157,7 +157,7 @@ TEST(bad_options)
     EXPECT_STR(n->text, "founders: server 9 is not one");
     c->options.found = NULL;
     c->options.cluster = 0;
-    EXPECT_EQ(hosts_start(c, 0), MANTA_EINVAL);
+    EXPECT_EQ(hosts_start(c, 0), MANTA_ENOTFOUND);
     EXPECT_STR(n->text, "cluster is 0, and there is none on disk");
     c->options.cluster = 1;
     c->options.raft.heartbeat_ns = c->options.raft.election_ns;
