@@ -78,10 +78,12 @@ static manta_status take_over_all(void)
     manta_bytes after = {NULL, 0};
     manta_status status = manta_scope_begin();
     if (status) return status;
+    char why[400];
     do status = read_page(&after);
     while (!status && after.size);
+    snprintf(why, sizeof why, "%s", status ? manta_last_error()->message : "");
     (void)manta_scope_end();
-    return status;
+    return status ? error_set(status, "durable: %s", why) : MANTA_OK;
 }
 
 /* ---- start and stop ---- */

@@ -244,6 +244,7 @@ static manta_status write_until_known(const keeper *k, bool is_state, uint64_t n
 {
     manta_status status = bytes->status;
     bool again = !status;
+    char why[256] = "no memory"; /* the error is the scope's */
     while (again && !manta_scope_begin()) {
         manta_writer w;
         gcs_reply reply;
@@ -253,10 +254,11 @@ static manta_status write_until_known(const keeper *k, bool is_state, uint64_t n
         else gcs_write_actor_log(&w, NULL, &(gcs_actor_log){k->uid, k->epoch, number, what});
         status = control_call(is_state ? "a checkpoint" : "a durable call", false, &w, GCS_TIMEOUT_MS, &reply);
         again = status == MANTA_ETIMEDOUT || status == MANTA_EUNKNOWN || status == MANTA_ENOTLEADER;
+        snprintf(why, sizeof why, "%s", status ? manta_last_error()->message : "");
         (void)manta_scope_end();
         if (again && manta_sleep(AGAIN_MS)) again = false;
     }
-    return status;
+    return status ? error_set(status, "%s", why) : MANTA_OK;
 }
 
 static bool is_fenced(manta_status s) { return s == MANTA_ESTALE || s == MANTA_EDEAD || s == MANTA_ENOTFOUND; }

@@ -12,7 +12,11 @@
 #include "actor/runtime/turn.h"
 #include "scheduler/os/os_file.h"
 
-static const gcs_options *starting; /* for init */
+static struct { /* for init, and what it says */
+    const gcs_options *options;
+    manta_status status;
+    char why[512];
+} starting;
 static const manta_bytes nothing = {NULL, 0};
 
 MANTA_METHOD_DECLARE(MantaGcs, init, void)
@@ -308,24 +312,32 @@ static void expire(struct gcs_server *s)
 
 /* ---- methods ---- */
 
+/* Who waits for this finds the actor dead, perhaps before it has asked for the reason. */
+static void fail_to_start(manta_status status, const char *why)
+{
+    starting.status = status;
+    snprintf(starting.why, sizeof starting.why, "%s", why);
+    manta_fail(status, "%s", starting.why);
+}
+
 MANTA_METHOD_DEFINE(MantaGcs, init, void)
 {
     struct gcs_server *s = base_calloc(1, sizeof *s);
     if (!(self->s = s)) {
-        manta_fail(MANTA_ENOMEM, "no memory for the control store");
+        fail_to_start(MANTA_ENOMEM, "no memory for the control store");
         return;
     }
-    manta_status status;
-    s->options = *starting;
+    s->options = *starting.options;
     s->self = manta_self();
-    snprintf(s->directory, sizeof s->directory, "%s", starting->directory ? starting->directory : "");
-    snprintf(s->address, sizeof s->address, "%s", starting->address ? starting->address : "");
-    s->options.directory = starting->directory ? s->directory : NULL;
+    snprintf(s->directory, sizeof s->directory, "%s", starting.options->directory ? starting.options->directory : "");
+    snprintf(s->address, sizeof s->address, "%s", starting.options->address ? starting.options->address : "");
+    s->options.directory = starting.options->directory ? s->directory : NULL;
     manta_writer_init_growing(&s->reply);
     s->pending = base_alloc(GCS_PENDING * sizeof *s->pending);
-    if (!s->pending || gcs_core_new(NULL, &s->core)) manta_fail(MANTA_ENOMEM, "no memory for the control store");
+    manta_status status = !s->pending ? MANTA_ENOMEM : gcs_core_new(NULL, &s->core);
+    if (status) fail_to_start(MANTA_ENOMEM, "no memory for the control store");
     else if ((s->options.found || has_disk(s)) && (status = server_open(s, s->options.found, 0)) && status != MANTA_ENOTFOUND)
-        manta_fail(manta_last_error()->status, "%s", manta_last_error()->message);
+        fail_to_start(status, manta_last_error()->message);
 }
 
 MANTA_METHOD_DEFINE(MantaGcs, submit, manta_bytes, (manta_bytes, command))
@@ -483,13 +495,12 @@ MANTA_CLASS_WITH(MantaGcs, (.concurrency = 1024, .no_yield_in_send = true, .on_f
 
 manta_status gcs_start(const gcs_options *options, manta_actor *out)
 {
-    starting = options;
+    starting.options = options;
+    starting.status = MANTA_OK;
     MantaGcs_ref me = MantaGcs_spawn();
     if (!me.actor.id) return manta_last_error()->status;
     manta_status status = manta_join(MantaGcs_place(me)); /* its init has run */
-    const manta_error *first = manta_last_error();
-    while (status && first->cause) first = first->cause;
-    if (status) status = error_set(first->status, "%s", first->message);
+    if (status && starting.status) status = error_set(starting.status, "%s", starting.why);
     if (!status) status = manta_register("manta.gcs", me.actor);
     *out = me.actor;
     return status;

@@ -19,6 +19,7 @@ enum {
     TRY_MS = 300,
     TRY_MAX_MS = 2000,
     PAUSE_MS = 10,
+    ALONE_PAUSE_MS = 2,
     PAUSE_MAX_MS = 40,
     ANSWER_MS = 200,
     CONNECT_MS = 300,
@@ -371,6 +372,7 @@ static bool is_alone(void)
 static bool wait_for_leader(uint64_t deadline_ns)
 {
     uint64_t since = manta_now_ns();
+    if (is_alone()) return manta_sleep(ALONE_PAUSE_MS) == MANTA_OK; /* and then it does, or has failed */
     for (uint64_t pause = PAUSE_MS; !find_leader(since); pause = pause * 2 < PAUSE_MAX_MS ? pause * 2 : PAUSE_MAX_MS)
         if (manta_now_ns() >= deadline_ns || manta_sleep(pause)) return false;
     return true;
