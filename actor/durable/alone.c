@@ -21,8 +21,8 @@ static void cannot_come_back(const gcs_actor_row *row, const char *why)
 {
     char text[300];
     snprintf(text, sizeof text, "it could not be started again: %.200s", why);
-    runtime_report("durable actor \"%.*s\" (%.*s): %s", (int)row->name.size, row->name.data, (int)row->class_name.size,
-        row->class_name.data, text);
+    runtime_report(
+        "durable actor \"%.*s\" (%.*s): %s", (int)row->name.size, row->name.data, (int)row->class_name.size, row->class_name.data, text);
     moving_give_up_here(row->uid, text);
 }
 
@@ -111,8 +111,7 @@ manta_status alone_start(const manta_config *c)
 static bool all_idle(const manta_actor *keepers, size_t n)
 {
     bool idle = true, yes = false;
-    for (size_t i = 0; i < n && idle; i++)
-        idle = manta_get(MantaKeeper_is_idle(MantaKeeper_ref_of(keepers[i])), &yes) != MANTA_OK || yes;
+    for (size_t i = 0; i < n && idle; i++) idle = manta_get(MantaKeeper_is_idle(MantaKeeper_ref_of(keepers[i])), &yes) != MANTA_OK || yes;
     return idle;
 }
 

@@ -168,10 +168,12 @@ static void admit_early(keeper *k)
         manta_status status = admit(k, &e->what, e->reply, &known);
         void *copy = known && known->bytes.size ? base_alloc(known->bytes.size) : NULL;
         size_t size = copy ? known->bytes.size : 0;
-        int32_t outcome = known ? known->bytes.size && !copy ? MANTA_ENOMEM : known->status : MANTA_OK;
+        bool is_late = known && known->bytes.size && !copy;
+        int32_t outcome = known ? known->status : MANTA_OK;
         if (copy) memcpy(copy, known->bytes.data, size);
         pthread_mutex_unlock(&k->lock);
         if (status) future_fail_status(worker_self(), e->reply, status, "%s", manta_last_error()->message);
+        else if (is_late) keeper_ask_again(worker_self(), e->reply);
         else if (known) keeper_answer(worker_self(), e->reply, outcome, copy, size);
         base_free(copy);
         base_free(e);
@@ -198,6 +200,7 @@ MANTA_METHOD_DEFINE(MantaKeeper, call, MantaOutcome, (MantaDurableCall, what))
     if (known) {
         void *copy = known->bytes.size ? manta_alloc(known->bytes.size) : NULL;
         if (copy) memcpy(copy, known->bytes.data, known->bytes.size);
+        else if (known->bytes.size) status = error_set(MANTA_ESTALE, "no memory for the answer of a durable actor");
         outcome = (MantaOutcome){known->status, {copy, copy ? known->bytes.size : 0}};
     }
     pthread_mutex_unlock(&k->lock);
@@ -253,7 +256,7 @@ static manta_status write_until_known(const keeper *k, bool is_state, uint64_t n
         if (is_state) gcs_write_actor_save(&w, NULL, &(gcs_actor_save){k->uid, k->epoch, number, what});
         else gcs_write_actor_log(&w, NULL, &(gcs_actor_log){k->uid, k->epoch, number, what});
         status = control_call(is_state ? "a checkpoint" : "a durable call", false, &w, GCS_TIMEOUT_MS, &reply);
-        again = status == MANTA_ETIMEDOUT || status == MANTA_EUNKNOWN || status == MANTA_ENOTLEADER;
+        again = status == MANTA_ETIMEDOUT || status == MANTA_EUNKNOWN || status == MANTA_ENOTLEADER || status == MANTA_ENOMEM;
         snprintf(why, sizeof why, "%s", status ? manta_last_error()->message : "");
         (void)manta_scope_end();
         if (again && manta_sleep(AGAIN_MS)) again = false;
@@ -276,12 +279,11 @@ static void log_batch(keeper *k)
     for (durable_call *x = first, *next; x; x = next) {
         next = x->batch_next;
         x->batch_next = NULL;
-        if (!status) {
-            keeper_run(worker_self(), k, x);
-            continue;
-        }
+        if (!status) keeper_run(worker_self(), k, x);
+        if (!status && !k->broken) continue;
+        if (!status) snprintf(why, sizeof why, "%s", k->why);
         pthread_mutex_lock(&k->lock);
-        reject(k, x, is_fenced(status) ? MANTA_ESTALE : status, why);
+        reject(k, x, is_fenced(status) ? MANTA_ESTALE : status ? status : MANTA_EUNKNOWN, why); /* EUNKNOWN: it is in the log */
         pthread_mutex_unlock(&k->lock);
     }
     if (is_fenced(status)) fenced(k);
@@ -385,6 +387,13 @@ MANTA_METHOD_DEFINE(MantaKeeper, init, void, (uint64_t, uid), (uint64_t, epoch),
     (void)MantaKeeper_tick_every(TICK_MS, me());
 }
 
+/* The state is there, and this incarnation could not take it: another one may. */
+static void start_over(keeper *k)
+{
+    (void)manta_kill(k->who);
+    manta_exit(MANTA_EINIT, "%s", k->why);
+}
+
 MANTA_METHOD_DEFINE(MantaKeeper, begin, void)
 {
     keeper *k = self->k;
@@ -392,6 +401,7 @@ MANTA_METHOD_DEFINE(MantaKeeper, begin, void)
     k->is_open = true;
     if (!k->broken) admit_early(k);
     if (k->broken) reject_batch(k, k->broken, k->why);
+    if (k->broken == MANTA_ENOMEM) start_over(k);
     start_flush(k);
 }
 
@@ -404,7 +414,7 @@ MANTA_METHOD_DEFINE(MantaKeeper, on_down, void, (manta_actor, who), (int32_t, st
 {
     keeper *k = self->k;
     (void)who;
-    if (k->broken == MANTA_ESTALE) return;
+    if (k->broken == MANTA_ESTALE || k->broken == MANTA_ENOMEM) return;
     k->broken = status ? (manta_status)status : MANTA_EEXIT;
     snprintf(k->why, sizeof k->why, "%.*s", (int)(why.size < 200 ? why.size : 200), why.size ? why.data : "");
     reject_batch(k, MANTA_EEXIT, k->why);
@@ -461,8 +471,8 @@ static void on_free(void *self)
     keeper_unref(k);
 }
 
-MANTA_CLASS_WITH(MantaKeeper, (.concurrency = 8, .trap_exit = true, .no_yield_in_send = true, .on_free = on_free), init,
-    call, is_idle, close, finish, begin, flush, save, tick, on_down, on_exit)
+MANTA_CLASS_WITH(MantaKeeper, (.concurrency = 8, .trap_exit = true, .no_yield_in_send = true, .on_free = on_free), init, call, is_idle,
+    close, finish, begin, flush, save, tick, on_down, on_exit)
 
 manta_actor keeper_spawn(uint64_t uid, uint64_t epoch, manta_actor who)
 {

@@ -15,9 +15,9 @@ MANTA_STRUCT(MantaDurableCall, (uint64_t, epoch), (uint64_t, caller), (uint64_t,
 MANTA_ACTOR(MantaKeeper, struct keeper *k;)
 MANTA_METHOD_DECLARE(MantaKeeper, call, MantaOutcome, (MantaDurableCall, what))
 MANTA_METHOD_DECLARE(MantaKeeper, is_idle, bool) /* every call that came has been answered */
-MANTA_METHOD_DECLARE(MantaKeeper, finish, void) /* a stop, after the calls that came before */
-MANTA_METHOD_DECLARE(MantaKeeper, close, void) /* the system stops: a checkpoint, and no call any more; waits */
-MANTA_METHOD_DECLARE(MantaKeeper, begin, void) /* it has its place: the state and the log are read */
+MANTA_METHOD_DECLARE(MantaKeeper, finish, void)  /* a stop, after the calls that came before */
+MANTA_METHOD_DECLARE(MantaKeeper, close, void)   /* the system stops: a checkpoint, and no call any more; waits */
+MANTA_METHOD_DECLARE(MantaKeeper, begin, void)   /* it has its place: the state and the log are read */
 
 manta_actor keeper_spawn(uint64_t uid, uint64_t epoch, manta_actor who); /* {0}: error_set says why not */
 

@@ -43,8 +43,9 @@ static inline const manta_method *keeper_method(const keeper *k, uint64_t hash)
 }
 
 /* ---- run.c ---- */
-void keeper_run(worker *w, keeper *k, durable_call *x); /* the next one of the log: to the actor */
+void keeper_run(worker *w, keeper *k, durable_call *x); /* the next one of the log: to the actor; may wait. On failure k->broken says why */
 void keeper_answer(worker *w, future *reply, int32_t status, const void *bytes, size_t size);
+void keeper_ask_again(worker *w, future *reply);
 void keeper_unref(keeper *k);
 void *keeper_unpack(const manta_method *method, manta_bytes bytes); /* the arguments; NULL: error_set; base_free */
 

@@ -44,6 +44,12 @@ void keeper_answer(worker *w, future *reply, int32_t status, const void *bytes, 
     future_complete(w, reply, &MantaKeeper_call_method.result, &o, size);
 }
 
+/* The callers take it for a place that was lost: they find this one again, where the answer is. */
+void keeper_ask_again(worker *w, future *reply)
+{
+    future_fail_status(w, reply, MANTA_ESTALE, "no memory for the answer of a durable actor");
+}
+
 static bool keep_error(durable_call *x, const manta_error *e)
 {
     manta_writer w;
@@ -67,20 +73,21 @@ static void keep_outcome(durable_call *x, const future *f)
             value->size, OUTCOME_BYTES);
     else ok = call_keep(x, value ? value->data : NULL, value ? value->size : 0);
     if (e) ok = keep_error(x, e);
-    if (!ok) {
-        x->status = MANTA_ENOMEM;
+    if (!ok) { /* it was done, and that is all that is known of it */
+        x->status = MANTA_EUNKNOWN;
         x->bytes.size = 0;
     }
     error_free(e);
 }
 
-/* What the callers are told: a copy, since the record may go meanwhile. */
+/* What the callers are told: a copy, since the record may go meanwhile. Without memory for it they are told to ask again. */
 typedef struct news {
     void **waiters;
     uint32_t n;
     int32_t status;
     void *bytes;
     size_t size;
+    bool is_late;
 } news;
 
 static void note_outcome(keeper *k, const run *r, news *out)
@@ -88,14 +95,14 @@ static void note_outcome(keeper *k, const run *r, news *out)
     pthread_mutex_lock(&k->lock);
     durable_caller *c = calls_caller(&k->calls, r->caller);
     durable_call *x = c ? calls_find(c, r->number) : NULL;
-    *out = (news){.status = MANTA_ENOMEM};
+    *out = (news){.n = 0};
     if (x) {
         keep_outcome(x, r->inner);
         x->state = CALL_DONE;
-        *out = (news){x->waiters, x->n_waiters, x->status, NULL, x->bytes.size};
+        *out = (news){x->waiters, x->n_waiters, x->status, NULL, x->bytes.size, false};
         x->waiters = NULL;
         x->n_waiters = x->room_waiters = 0;
-        if (out->n && out->size && !(out->bytes = base_alloc(out->size))) out->status = MANTA_ENOMEM;
+        out->is_late = out->n && out->size && !(out->bytes = base_alloc(out->size));
         if (!out->bytes) out->size = 0;
         if (out->size) memcpy(out->bytes, x->bytes.data, out->size);
     }
@@ -109,7 +116,9 @@ static void done(worker *w, wait_node *node)
     run *r = (run *)(void *)node;
     keeper *k = r->keeper;
     note_outcome(k, r, &tell);
-    for (uint32_t i = 0; i < tell.n; i++) keeper_answer(w, tell.waiters[i], tell.status, tell.bytes, tell.size);
+    for (uint32_t i = 0; i < tell.n; i++)
+        if (tell.is_late) keeper_ask_again(w, tell.waiters[i]);
+        else keeper_answer(w, tell.waiters[i], tell.status, tell.bytes, tell.size);
     base_free(tell.bytes);
     base_free(tell.waiters);
     value_discard(r->inner);
@@ -144,20 +153,37 @@ static message *message_of(worker *w, const keeper *k, const durable_call *x)
     return m;
 }
 
-/* A call that is in the log must run, so that what follows sees what it did: without memory for it this incarnation ends. */
-void keeper_run(worker *w, keeper *k, durable_call *x)
+/* The message that runs it; NULL: error_set says why not. */
+static message *ready_to_run(worker *w, keeper *k, const durable_call *x)
 {
-    x->position = ++k->position;
-    if (!k->dirty_ns) k->dirty_ns = manta_now_ns();
     message *m = message_of(w, k, x);
     run *r = m ? run_new(w, k, x) : NULL;
-    if (!r) {
-        k->broken = m ? MANTA_ENOMEM : manta_last_error()->status;
-        snprintf(k->why, sizeof k->why, "a call of the log cannot run: %s", m ? "no memory" : manta_last_error()->message);
-        if (m) message_discard(w, m);
+    if (r) m->reply = r->inner;
+    else if (m) {
+        message_discard(w, m);
+        m = NULL;
+        error_set(MANTA_ENOMEM, "no memory");
+    }
+    return m;
+}
+
+/* A call that is in the log must run before those behind it: for memory it waits. */
+void keeper_run(worker *w, keeper *k, durable_call *x)
+{
+    enum { TRIES = 200 };
+    message *m = NULL;
+    if (k->broken) return;
+    x->position = ++k->position;
+    if (!k->dirty_ns) k->dirty_ns = manta_now_ns();
+    for (int i = 0; i < TRIES && !(m = ready_to_run(w, k, x)) && manta_last_error()->status == MANTA_ENOMEM; i++) {
+        (void)manta_sleep(AGAIN_MS);
+        w = worker_self();
+    }
+    if (!m) {
+        k->broken = manta_last_error()->status;
+        snprintf(k->why, sizeof k->why, "a call of the log cannot run: %s", manta_last_error()->message);
         return;
     }
-    m->reply = r->inner;
     add_seq(&k->references, 1);
     pthread_mutex_lock(&k->lock);
     x->state = CALL_RUNS;

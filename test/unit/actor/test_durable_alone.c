@@ -41,10 +41,7 @@ static void remove_directory(void)
     (void)!system(command);
 }
 
-static Ledger_ref open_ledger(const char *name)
-{
-    return Ledger_spawn_with(MANTA_OPTIONS(.name = name, .get_if_exists = true), 100);
-}
+static Ledger_ref open_ledger(const char *name) { return Ledger_spawn_with(MANTA_OPTIONS(.name = name, .get_if_exists = true), 100); }
 
 static int64_t add(Ledger_ref a, int64_t by)
 {
