@@ -11,7 +11,7 @@
 #include "actor/node/restarter.h"
 #include "actor/node/service.h"
 
-enum { PAGE = 100, LOOK_MS = 1 };
+enum { PAGE = 100, LOOK_MS = 1, TRIES = 20, AGAIN_MS = 50 };
 
 _Atomic bool alone_is_on;
 
@@ -26,6 +26,8 @@ static void cannot_come_back(const gcs_actor_row *row, const char *why)
     moving_give_up_here(row->uid, text);
 }
 
+static bool lacks_room(manta_status s) { return s == MANTA_ENOMEM || s == MANTA_ELIMIT; }
+
 static void bring_back(const gcs_actor_row *row)
 {
     manta_reader r;
@@ -37,8 +39,12 @@ static void bring_back(const gcs_actor_row *row)
         cannot_come_back(row, "its row is malformed");
         return;
     }
-    if (manta_get(service_revive(manta_this_process(), v.spawn, row->uid, row->epoch + 1, 0), &made))
-        cannot_come_back(row, manta_last_error()->message);
+    manta_status status = MANTA_ENOMEM;
+    for (uint64_t epoch = row->epoch + 1; lacks_room(status) && epoch < row->epoch + TRIES; epoch++) {
+        status = manta_get(service_revive(manta_this_process(), v.spawn, row->uid, epoch, 0), &made);
+        if (lacks_room(status) && manta_sleep(AGAIN_MS)) break;
+    }
+    if (status) cannot_come_back(row, manta_last_error()->message);
 }
 
 static void take_over(const gcs_actor_row *row)

@@ -413,7 +413,10 @@ MANTA_METHOD_DEFINE(MantaKeeper, on_exit, void, (manta_actor, who), (int32_t, st
 MANTA_METHOD_DEFINE(MantaKeeper, on_down, void, (manta_actor, who), (int32_t, status), (manta_str, why))
 {
     keeper *k = self->k;
-    (void)who;
+    if (status == MANTA_ENOMEM && manta_is_alive(who)) { /* there was no memory to watch it */
+        (void)manta_monitor(who, MantaKeeper_on_down, NULL);
+        return;
+    }
     if (k->broken == MANTA_ESTALE || k->broken == MANTA_ENOMEM) return;
     k->broken = status ? (manta_status)status : MANTA_EEXIT;
     snprintf(k->why, sizeof k->why, "%.*s", (int)(why.size < 200 ? why.size : 200), why.size ? why.data : "");

@@ -47,10 +47,10 @@ static void restart_at(uint64_t uid, uint64_t epoch, const char *why)
 
 void names_let_go(bool yes) { store_seq(&has_let_go, yes); }
 
-/* Of one that moves. Alone nobody makes it again before the next start, so who calls it is told. */
+/* Of one that moves. One that was started again and could not begin (MANTA_EINIT; MANTA_EDEAD: before this actor had watched it) has not ended: its state is there. Alone nobody makes it again before the next start, so who calls it is told. */
 static void moving_ended(uint64_t uid, uint64_t epoch, manta_status status, const char *why)
 {
-    bool again = epoch > 1 && status == MANTA_EINIT;
+    bool again = epoch > 1 && (status == MANTA_EINIT || status == MANTA_EDEAD);
     if (load_seq(&has_let_go)) return;
     if (again && load_seq(&alone_is_on)) moving_give_up_here(uid, why);
     else if (again) restart_at(uid, epoch, why);
@@ -63,6 +63,10 @@ MANTA_METHOD_DECLARE(MantaNames, on_down, void, (manta_actor, who), (int32_t, st
 MANTA_METHOD_DEFINE(MantaNames, on_down, void, (manta_actor, who), (int32_t, status), (manta_str, why))
 {
     char text[200];
+    if (status == MANTA_ENOMEM && manta_is_alive(who)) { /* there was no memory to watch it */
+        (void)manta_monitor(who, MantaNames_on_down, NULL);
+        return;
+    }
     snprintf(text, sizeof text, "%s%s%.*s", manta_status_name((manta_status)status), why.size ? ": " : "",
         (int)(why.size < 100 ? why.size : 100), why.size ? why.data : "");
     for (uint32_t i = 0; i < self->count; i++) {

@@ -247,7 +247,23 @@ MANTA_CLASS_WITH(MantaMover, (.concurrency = 256, .no_yield_in_send = true), beg
 void moving_give_up_here(uint64_t uid, const char *why)
 {
     moving *m = moving_get(uid, true);
-    if (m) died(worker_self(), m, manta_str_of(why));
+    if (!m) return;
+    pthread_mutex_lock(&m->lock);
+    m->is_given_up = true;
+    pthread_mutex_unlock(&m->lock);
+    died(worker_self(), m, manta_str_of(why));
+}
+
+bool moving_is_given_up(manta_actor handle)
+{
+    proxy p;
+    moving *m = proxy_get(handle.id, &p) && process_is_moving(p.process) ? moving_get(p.process & ~(1ull << 63), false) : NULL;
+    if (!m) return false;
+    pthread_mutex_lock(&m->lock);
+    bool yes = m->is_given_up;
+    if (yes) error_set(MANTA_EDEAD, "%s", m->reason);
+    pthread_mutex_unlock(&m->lock);
+    return yes;
 }
 
 manta_actor *moving_here(size_t *out_count)
@@ -448,13 +464,14 @@ future *moving_call_named(worker *w, uint64_t process, const char *name, manta_b
 
 /* ---- spawning ---- */
 
-void moving_expect(uint64_t uid, uint64_t epoch)
+bool moving_expect(uint64_t uid, uint64_t epoch)
 {
     moving *m = moving_get(uid, true);
-    if (!m) return;
+    if (!m) return false;
     pthread_mutex_lock(&m->lock);
     m->expected = epoch;
     pthread_mutex_unlock(&m->lock);
+    return true;
 }
 
 uint64_t moving_expected(uint64_t uid)

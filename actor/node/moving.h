@@ -21,6 +21,7 @@ uint64_t moving_new_uid(manta_durability d);
 manta_actor moving_handle(uint64_t uid); /* {0}: no memory */
 manta_actor *moving_here(size_t *out_count); /* those in this process, or their keepers; base_free. NULL: none, or no memory */
 void moving_give_up_here(uint64_t uid, const char *why); /* for this process it is dead, whatever its row says */
+bool moving_is_given_up(manta_actor handle); /* error_set says why */
 
 bool moving_start(void); /* in a process of a job, or alone (actor/durable/alone.h) */
 void moving_stop(void);  /* before the links stop: what waits fails */
@@ -35,7 +36,7 @@ uint64_t moving_place(uint64_t process); /* the process that it is in; 0: none n
 future *moving_call_named(worker *w, uint64_t process, const char *name, manta_bytes payload);
 
 /* ---- spawning, in the process that it is spawned in ---- */
-void moving_expect(uint64_t uid, uint64_t epoch); /* the next moving_adopt of it is for this epoch; without: 1 */
+bool moving_expect(uint64_t uid, uint64_t epoch); /* the next moving_adopt of it is for this epoch; without: 1. False: no memory */
 uint64_t moving_expected(uint64_t uid);
 /* The new actor of this process is uid's. Waits. {0}: error_set says why not, and it has been killed. */
 manta_actor moving_adopt(uint64_t uid, manta_actor who);

@@ -39,6 +39,7 @@ typedef struct moving {
     uint64_t lost_epoch;             /* this place does not answer any more, as far as this process knows */
     uint64_t expected;
     char reason[256];
+    bool is_given_up; /* it is dead here, and its row says that it is not */
     moving_call *first, *last, *queue_first;
     uint32_t count;
     bool is_flushing;

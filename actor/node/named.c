@@ -140,7 +140,9 @@ static bool find_existing(const char *space, const char *name, uint64_t deadline
 {
     manta_status status = manta_lookup_in_cluster(space, name, out);
     if (!status && manta_is_alive(*out)) return true;
+    bool is_over = !status && moving_is_given_up(*out);
     *out = (manta_actor){0};
+    if (is_over) return true;
     bool again = !status || status == MANTA_ENOTFOUND || status == MANTA_EUNKNOWN || status == MANTA_EDEAD;
     return !again || manta_now_ns() >= deadline_ns || manta_sleep(AGAIN_MS);
 }

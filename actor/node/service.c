@@ -118,8 +118,9 @@ MANTA_METHOD(MantaNode, revive, manta_actor, (manta_bytes, spawn), (uint64_t, ui
     manta_class *cls = what.constructor.cls;
     if (cls && cls->init && !(what.constructor.values = keeper_unpack(cls->init, m.arguments)))
         return manta_fail(manta_last_error()->status, "%s", manta_last_error()->message), (manta_actor){0};
-    moving_expect(uid, epoch);
-    manta_actor made = make(what);
+    manta_actor made = {0};
+    if (moving_expect(uid, epoch)) made = make(what);
+    else manta_fail(MANTA_ENOMEM, "no memory for an actor that comes back");
     base_free(what.constructor.values);
     return made;
 }
