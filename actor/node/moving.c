@@ -86,6 +86,7 @@ static void placed(worker *w, moving *m, const gcs_actor_row *row)
         m->process = row->process;
         m->state = MOVING_ALIVE;
     }
+    if (!m->cls) m->cls = class_named(row->class_name);
     pthread_mutex_unlock(&m->lock);
     if (is_new && before) moving_give_up(w, m, before);
     if (is_new) moving_flush(w, m);
@@ -450,16 +451,31 @@ manta_status moving_stop_actor(worker *w, uint64_t process, bool kill)
     return MANTA_OK;
 }
 
-future *moving_call_named(worker *w, uint64_t process, const char *name, manta_bytes payload)
+/* Waits when nothing is known yet. */
+static manta_class *class_of(moving *m)
 {
-    uint64_t at = moving_place(process);
+    gcs_actor_row row = {0};
+    manta_status status;
+    pthread_mutex_lock(&m->lock);
+    manta_class *cls = m->cls;
+    pthread_mutex_unlock(&m->lock);
+    if (cls || !read_row(m->uid, &row, &status)) return cls;
+    return class_named(row.class_name);
+}
+
+/* By the method of this program's class, so that it is logged and sent again as any call; a program without the class can call a restartable one where it is. */
+future *moving_call_named(uint64_t handle, uint64_t process, const char *name, manta_bytes payload)
+{
     moving *m = use(process);
-    if (!m || !at || uid_is_durable(m->uid)) {
-        error_set(m && uid_is_durable(m->uid) ? MANTA_EUNSUPPORTED : MANTA_EUNKNOWN, "manta_call %s: %s", name,
-            m && uid_is_durable(m->uid) ? "a durable actor is called by its methods" : "the actor has no place now");
-        return NULL;
-    }
-    return node_call_named(w, m->target, name, payload);
+    manta_class *cls = m ? class_of(m) : NULL;
+    worker *w = worker_self();
+    if (cls) return dynamic_call(w, (manta_actor){handle}, cls, name, payload);
+    if (m && !uid_is_durable(m->uid) && moving_place(process)) return node_call_named(w, m->target, name, payload);
+    error_set(m ? MANTA_EUNKNOWN : MANTA_ENOMEM, "manta_call %s: %s", name,
+        !m                        ? "no memory for the place of an actor"
+        : uid_is_durable(m->uid) ? "the class of the durable actor is not known to this program, or its place cannot be found out now"
+                                  : "the actor has no place now");
+    return NULL;
 }
 
 /* ---- spawning ---- */

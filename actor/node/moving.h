@@ -33,7 +33,7 @@ manta_status moving_post(worker *w, uint64_t process, uint64_t handle, message *
 manta_status moving_stop_actor(worker *w, uint64_t process, bool kill);
 bool moving_is_alive(uint64_t process);
 uint64_t moving_place(uint64_t process); /* the process that it is in; 0: none now */
-future *moving_call_named(worker *w, uint64_t process, const char *name, manta_bytes payload);
+future *moving_call_named(uint64_t handle, uint64_t process, const char *name, manta_bytes payload); /* may wait */
 
 /* ---- spawning, in the process that it is spawned in ---- */
 bool moving_expect(uint64_t uid, uint64_t epoch); /* the next moving_adopt of it is for this epoch; without: 1. False: no memory */

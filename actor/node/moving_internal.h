@@ -36,6 +36,7 @@ typedef struct moving {
     pthread_mutex_t lock; /* all below */
     moving_state state;
     uint64_t epoch, target, process; /* target: the actor, or its keeper, as a handle of this process */
+    manta_class *cls;                /* as this program knows it; NULL: it does not, or its row has not come */
     uint64_t lost_epoch;             /* this place does not answer any more, as far as this process knows */
     uint64_t expected;
     char reason[256];

@@ -195,7 +195,7 @@ future *node_call_named(worker *w, uint64_t to, const char *name, manta_bytes pa
     proxy p;
     manta_writer *out;
     manta_status status = MANTA_EDEAD;
-    if (proxy_get(to, &p) && process_is_moving(p.process)) return moving_call_named(w, p.process, name, payload);
+    if (proxy_get(to, &p) && process_is_moving(p.process)) return moving_call_named(to, p.process, name, payload);
     future *f = proxy_get(to, &p) && pack_named(p.peer, name, payload, &out, &status) ? future_new(w) : NULL;
     uint64_t call = add_relaxed(&the_node.next_call, 1) + 1;
     if (f) f->packed = FUTURE_PACKED;

@@ -272,14 +272,20 @@ int program_cache_open(program_cache *c, const char *directory, uint64_t limit_b
 
 /* ---- fetching ---- */
 
-static manta_status fetch_into(int fd, const MantaJob *job)
+/* Of its driver, or else of another node that keeps it. */
+static manta_manta_bytes_future ask_for_piece(const MantaJob *job, manta_actor node, uint64_t at, uint32_t bytes)
 {
-    MantaDriver_ref driver = MantaDriver_ref_of(job->driver);
+    if (job->driver.id) return MantaDriver_read(MantaDriver_ref_of(job->driver), at, bytes);
+    return MantaRaylet_read_program(MantaRaylet_ref_of(node), job->hash, at, bytes);
+}
+
+static manta_status fetch_into(int fd, const MantaJob *job, manta_actor node)
+{
     for (uint64_t at = 0; at < job->bytes;) {
         manta_bytes piece;
         uint32_t n = job->bytes - at < CHUNK_BYTES ? (uint32_t)(job->bytes - at) : CHUNK_BYTES;
         (void)manta_scope_begin(); /* so that a large program is never all in memory */
-        manta_status status = manta_get(MantaDriver_read(driver, at, n), &piece);
+        manta_status status = manta_get(ask_for_piece(job, node, at, n), &piece);
         int error = status || piece.size != n ? EIO : os_file_write(fd, piece.data, piece.size, at);
         (void)manta_scope_end();
         if (status || error) return status ? status : MANTA_EIO;
@@ -288,7 +294,7 @@ static manta_status fetch_into(int fd, const MantaJob *job)
     return MANTA_OK;
 }
 
-static manta_status fetch(const MantaJob *job, const char *path)
+static manta_status fetch(const MantaJob *job, manta_actor node, const char *path)
 {
     char partial[PROGRAM_PATH + 32];
     int fd = -1;
@@ -297,7 +303,7 @@ static manta_status fetch(const MantaJob *job, const char *path)
     snprintf(partial, sizeof partial, "%s.%llx", path, (unsigned long long)os_random_u64());
     int error = os_file_open(partial, OS_WRITE | OS_CREATE, &fd);
     if (error) return error_set(MANTA_EIO, "%s: %s", partial, strerror(error));
-    manta_status status = fetch_into(fd, job);
+    manta_status status = fetch_into(fd, job, node);
     if (!status && program_hash(fd, job->bytes) != job->hash) status = error_set(MANTA_EIO, "the program changed while it was fetched");
     os_file_close(fd);
     if (!status) status = program_check(partial);
@@ -306,18 +312,40 @@ static manta_status fetch(const MantaJob *job, const char *path)
     return status;
 }
 
-manta_status program_get(program_cache *c, const MantaJob *job, char path[PROGRAM_PATH])
+/* Of a job that is over: from whichever node has a whole copy. */
+static manta_status fetch_from_nodes(const MantaJob *job, const manta_actor *nodes, uint32_t n, const char *path)
 {
-    char name[20];
-    snprintf(name, sizeof name, "%016llx", (unsigned long long)job->hash);
-    snprintf(path, PROGRAM_PATH, "%s/%s", c->directory, name);
+    manta_status status = MANTA_ENOTFOUND;
+    for (uint32_t i = 0; i < n && status; i++) status = fetch(job, nodes[i], path);
+    return status ? error_set(MANTA_ENOTFOUND, "the program of a job that is over is kept neither by this node nor by another that answers")
+                  : MANTA_OK;
+}
+
+static void path_of(const program_cache *c, uint64_t hash, char path[PROGRAM_PATH])
+{
+    snprintf(path, PROGRAM_PATH, "%s/%016llx", c->directory, (unsigned long long)hash);
+}
+
+int program_read(const program_cache *c, uint64_t hash, uint64_t offset, void *data, uint32_t bytes)
+{
+    char path[PROGRAM_PATH];
+    int fd = -1;
+    path_of(c, hash, path);
+    int error = os_file_open(path, OS_READ, &fd);
+    if (!error) error = os_file_read(fd, data, bytes, offset);
+    os_file_close(fd);
+    return error;
+}
+
+manta_status program_get(program_cache *c, const MantaJob *job, const manta_actor *nodes, uint32_t n_nodes, char path[PROGRAM_PATH])
+{
+    path_of(c, job->hash, path);
     bool is_there = access(path, X_OK) == 0;
-    bool is_lost = !is_there && !job->driver.id;
-    manta_status status = is_lost ? error_set(MANTA_ENOTFOUND, "the program of a job that is over is not among those that this node keeps")
-                          : is_there ? program_check(path)
-                                     : fetch(job, path);
+    manta_status status = is_there         ? program_check(path)
+                          : job->driver.id ? fetch(job, (manta_actor){0}, path)
+                                           : fetch_from_nodes(job, nodes, n_nodes, path);
     if (status) return status;
     if (is_there) (void)utimensat(AT_FDCWD, path, NULL, 0); /* just used */
-    else evict(c, name);
+    else evict(c, strrchr(path, '/') + 1);
     return MANTA_OK;
 }

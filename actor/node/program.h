@@ -25,7 +25,9 @@ manta_status program_check(const char *path);
 
 /* Makes the directory; leftovers of programs that were never complete go. An errno value. */
 int program_cache_open(program_cache *c, const char *directory, uint64_t limit_bytes);
-/* The path of the job's program on this node: whole, executable, checked. Fetches it from the driver when it is not there: waits. */
-manta_status program_get(program_cache *c, const MantaJob *job, char path[PROGRAM_PATH]);
+/* The path of the job's program on this node: whole, executable, checked. Fetches it when it is not there, from the driver, or, when that has gone, from one of these raylets: waits. */
+manta_status program_get(program_cache *c, const MantaJob *job, const manta_actor *nodes, uint32_t n_nodes, char path[PROGRAM_PATH]);
+/* A piece of a program that is kept. An errno value. */
+int program_read(const program_cache *c, uint64_t hash, uint64_t offset, void *data, uint32_t bytes);
 
 #endif

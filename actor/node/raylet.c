@@ -249,6 +249,8 @@ MANTA_METHOD_DEFINE(MantaRaylet, begin_job, void, (MantaJob, job))
 {
     struct raylet *r = self->r;
     char path[PROGRAM_PATH];
+    manta_actor others[NODES_LIMIT];
+    uint32_t n = raylet_others(r, others);
     job_entry *j = find_job(r, job.id);
     if (j && j->refusal[0]) manta_fail(MANTA_EINVAL, "%s", j->refusal);
     if (j) return;
@@ -256,7 +258,7 @@ MANTA_METHOD_DEFINE(MantaRaylet, begin_job, void, (MantaJob, job))
         manta_fail(MANTA_EDEAD, "%s: the job is over", r->nodes[0].address);
         return;
     }
-    manta_status status = program_get(&r->programs, &job, path);
+    manta_status status = program_get(&r->programs, &job, others, n, path);
     if (!status) status = make_store();
     if (!status && !find_job(r, job.id)) {
         status = add_job(r, &job) ? manta_join(MantaLeases_job(MantaLeases_ref_of(r->leases), job, manta_str_of(path), 0, manta_str_of("")))
@@ -270,6 +272,14 @@ MANTA_METHOD_DEFINE(MantaRaylet, program, MantaJob, (uint64_t, job))
     job_entry *j = find_job(self->r, job);
     if (!j) return manta_fail(MANTA_EDEAD, "the job is over"), (MantaJob){0};
     return (MantaJob){j->id, j->hash, j->bytes, manta_str_of(j->name), j->driver};
+}
+
+MANTA_METHOD_DEFINE(MantaRaylet, read_program, manta_bytes, (uint64_t, hash), (uint64_t, offset), (uint32_t, bytes))
+{
+    void *data = bytes && bytes <= CHUNK_BYTES ? manta_alloc(bytes) : NULL;
+    int error = data ? program_read(&self->r->programs, hash, offset, data, bytes) : EINVAL;
+    if (error) return manta_fail(MANTA_ENOTFOUND, "%s: no such piece of a program: %s", self->r->nodes[0].address, strerror(error)), (manta_bytes){0};
+    return (manta_bytes){data, bytes};
 }
 
 MANTA_METHOD_DEFINE(MantaRaylet, placements, manta_actor) { return self->r->placements; }
@@ -371,7 +381,7 @@ static manta_status join_cluster(const raylet_options *o, manta_actor me)
 }
 
 MANTA_CLASS_WITH(MantaRaylet, (.concurrency = 64, .on_free = forget), init, on_down, describe, meet, start_job, begin_job, program,
-    need_store, placements, status, drain, end, ask)
+    read_program, need_store, placements, status, drain, end, ask)
 
 manta_status raylet_start(const raylet_options *o, manta_actor *out)
 {

@@ -38,6 +38,14 @@ static void *unpack(const manta_method *method, manta_bytes payload)
     return NULL;
 }
 
+static const manta_method *callable_method(const manta_class *cls, const char *name)
+{
+    const manta_method *method = find_method(cls, name);
+    if (method && method != cls->init) return method;
+    error_set(MANTA_ENOMETHOD, "manta_call: class %s has no method \"%s\"", cls->name, name);
+    return NULL;
+}
+
 const manta_method *method_named(manta_actor to, const char *name)
 {
     actor *a = actor_slot(to.id);
@@ -46,12 +54,7 @@ const manta_method *method_named(manta_actor to, const char *name)
         error_set(MANTA_EDEAD, "manta_call %s: %s", name, manta_status_text(MANTA_EDEAD));
         return NULL;
     }
-    const manta_method *method = find_method(cls, name);
-    if (!method || method == cls->init) {
-        error_set(MANTA_ENOMETHOD, "manta_call: class %s has no method \"%s\"", cls->name, name);
-        return NULL;
-    }
-    return method;
+    return callable_method(cls, name);
 }
 
 static future *call(worker *w, manta_actor to, const manta_method *method, const void *arguments)
@@ -69,6 +72,15 @@ static future *call(worker *w, manta_actor to, const manta_method *method, const
     f->method = NULL; /* packed already */
     store_relaxed(&f->target, to.id);
     message_post(w, to.id, m);
+    return f;
+}
+
+future *dynamic_call(worker *w, manta_actor to, const manta_class *cls, const char *name, manta_bytes payload)
+{
+    const manta_method *method = callable_method(cls, name);
+    void *arguments = method ? unpack(method, payload) : NULL;
+    future *f = arguments ? call(w, to, method, arguments) : NULL;
+    base_free(arguments);
     return f;
 }
 

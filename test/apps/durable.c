@@ -129,9 +129,10 @@ static void speed(int64_t calls, int window)
     printf("speed: %" PRId64 "\n", value);
 }
 
-static void detached(const char *name, int64_t by)
+static void detached(const char *name, int64_t by, const char *labels)
 {
-    Account_ref a = Account_spawn_with(MANTA_OPTIONS(.name = name, .lifetime = MANTA_LIFETIME_DETACHED, .get_if_exists = true));
+    Account_ref a =
+        Account_spawn_with(MANTA_OPTIONS(.name = name, .lifetime = MANTA_LIFETIME_DETACHED, .get_if_exists = true, .labels = labels));
     int64_t value = 0;
     if (!a.actor.id) printf("spawn: %s\n", manta_last_error()->message);
     manta_status status = manta_get_timeout(Account_add(a, by), &value, PATIENCE_MS);
@@ -159,7 +160,7 @@ int main(int argc, char **argv)
     else if (strcmp(what, "limited") == 0) limited();
     else if (strcmp(what, "durable") == 0) durable(atoll(argv[2]), atoi(argv[3]));
     else if (strcmp(what, "speed") == 0) speed(atoll(argv[2]), atoi(argv[3]));
-    else if (strcmp(what, "detached") == 0) detached(argv[2], atoll(argv[3]));
+    else if (strcmp(what, "detached") == 0) detached(argv[2], atoll(argv[3]), argc > 4 ? argv[4] : NULL);
     else if (strcmp(what, "where") == 0) where(argv[2]);
     return manta_shutdown(m) == MANTA_OK ? 0 : 1;
 }

@@ -91,6 +91,50 @@ TEST(stopped_for_good)
     remove_directory();
 }
 
+static manta_bytes call_by_name(manta_actor who, const char *method, int64_t argument, manta_status *out_status)
+{
+    manta_writer w;
+    manta_bytes value = {NULL, 0};
+    manta_writer_init_growing(&w);
+    manta_pack_array(&w, argument ? 1 : 0);
+    if (argument) manta_pack_int64_t(&w, &argument);
+    *out_status = manta_get_value(manta_call(who, method, (manta_bytes){w.start, manta_writer_size(&w)}), &value, sizeof value, 10000);
+    manta_writer_fini(&w);
+    return value;
+}
+
+static int64_t number_in(manta_bytes packed)
+{
+    manta_reader r;
+    int64_t value = -1;
+    manta_reader_init(&r, packed.data, packed.size);
+    manta_unpack_int64_t(&r, &value);
+    return r.status ? -1 : value;
+}
+
+/* A call by name is a durable call like any other: it is there after a restart, its result and its error come, and a method that is not there is refused. */
+TEST(called_by_name)
+{
+    manta_actor found = {0};
+    manta_status status;
+    EXPECT(make_directory());
+    manta_t *m = begin();
+    Ledger_ref a = open_ledger("book");
+    EXPECT_EQ(number_in(call_by_name(a.actor, "add", 7, &status)), 107);
+    (void)call_by_name(a.actor, "refuse", 0, &status);
+    EXPECT_EQ(status, MANTA_EINVAL);
+    EXPECT(strstr(manta_last_error()->message, "it never does"));
+    EXPECT_EQ(manta_shutdown(m), MANTA_OK);
+    EXPECT((m = begin()));
+    EXPECT_EQ(manta_lookup("book", &found), MANTA_OK);
+    EXPECT_EQ(number_in(call_by_name(found, "add", 1, &status)), 108);
+    EXPECT_EQ(number_in(call_by_name(found, "count", 0, &status)), 2);
+    EXPECT_EQ(manta_call(found, "nothing", (manta_bytes){"\x90", 1}).id, 0);
+    EXPECT_EQ(manta_last_error()->status, MANTA_ENOMETHOD);
+    EXPECT_EQ(manta_shutdown(m), MANTA_OK);
+    remove_directory();
+}
+
 /* Without a directory a durable spawn says what is needed. */
 TEST(needs_a_directory)
 {
