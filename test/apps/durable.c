@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <manta/manta.h>
@@ -140,6 +141,29 @@ static void detached(const char *name, int64_t by, const char *labels)
     if (status) printf("%s\n", manta_last_error()->message);
 }
 
+static uint64_t wall_ms(void)
+{
+    struct timespec t;
+    (void)clock_gettime(CLOCK_REALTIME, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+/* One call after the other for so long, and what each was answered, and when. */
+static void steady(const char *name, uint64_t ms)
+{
+    manta_actor found = {0};
+    manta_status status = manta_lookup(name, &found);
+    if (status) printf("%s: %s\n", name, manta_last_error()->message);
+    for (uint64_t from = manta_now_ns(); !status && ms_since(from) < ms;) {
+        int64_t value = 0;
+        status = manta_get_timeout(Account_add(Account_ref_of(found), 1), &value, PATIENCE_MS);
+        if (status) printf("error %s: %s\n", manta_status_name(status), manta_last_error()->message);
+        else printf("%" PRIu64 " %" PRId64 "\n", wall_ms(), value);
+    }
+    uint64_t calls = 0;
+    if (manta_get_timeout(Account_count(Account_ref_of(found)), &calls, PATIENCE_MS) == MANTA_OK) printf("count %" PRIu64 "\n", calls);
+}
+
 static void where(const char *name)
 {
     manta_actor found = {0};
@@ -161,6 +185,7 @@ int main(int argc, char **argv)
     else if (strcmp(what, "durable") == 0) durable(atoll(argv[2]), atoi(argv[3]));
     else if (strcmp(what, "speed") == 0) speed(atoll(argv[2]), atoi(argv[3]));
     else if (strcmp(what, "detached") == 0) detached(argv[2], atoll(argv[3]), argc > 4 ? argv[4] : NULL);
+    else if (strcmp(what, "steady") == 0) steady(argv[2], (uint64_t)atoll(argv[3]));
     else if (strcmp(what, "where") == 0) where(argv[2]);
     return manta_shutdown(m) == MANTA_OK ? 0 : 1;
 }
