@@ -40,6 +40,15 @@ MANTA_METHOD(Account, count, uint64_t) { return self->calls; }
 MANTA_STATE(Account, (int64_t, balance), (uint64_t, calls))
 MANTA_DURABLE_CLASS(Account, (.checkpoint_calls = 50), add, pid, count)
 
+static uint64_t started;
+
+static uint64_t clock_ns(void)
+{
+    struct timespec t;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
 static uint64_t ms_since(uint64_t from) { return (manta_now_ns() - from) / 1000000; }
 
 static void restartable(void)
@@ -110,15 +119,48 @@ static void durable(int64_t calls, int kills)
     printf("durable: %" PRId64 " %" PRIu64 "\n", value, manta_await(Account_count(a)));
 }
 
+static int by_number(const void *a, const void *b)
+{
+    const uint64_t *x = a, *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
+/* From SIGKILL of its process to the next answer; after some calm, since who dies again soon waits. */
+static void restarts(int n, uint64_t calm_ms)
+{
+    uint64_t took[100];
+    int64_t value = 0;
+    Account_ref a = Account_spawn();
+    for (int i = 0; i < n && i < 100; i++) {
+        (void)manta_get(Account_add(a, 1), &value);
+        int64_t pid = manta_await(Account_pid(a));
+        (void)manta_sleep(calm_ms);
+        uint64_t from = manta_now_ns();
+        (void)kill((pid_t)pid, 9);
+        (void)manta_get_timeout(Account_add(a, 1), &value, PATIENCE_MS);
+        took[i] = manta_now_ns() - from;
+    }
+    qsort(took, (size_t)n, sizeof *took, by_number);
+    fprintf(stderr, "restart: median %.1f ms, %.1f to %.1f\n", (double)took[n / 2] / 1e6, (double)took[0] / 1e6, (double)took[n - 1] / 1e6);
+    printf("restarts: %" PRId64 "\n", value);
+}
+
 static void speed(int64_t calls, int window)
 {
     Account_ref a = Account_spawn();
     int64_t value = 0;
     (void)manta_get(Account_add(a, 0), &value);
     manta_int64_t_future f[1024];
-    uint64_t from = manta_now_ns();
-    for (int64_t i = 0; i < 200; i++) (void)manta_get(Account_add(a, 1), &value);
-    fprintf(stderr, "one at a time: %.2f ms a call\n", (double)(manta_now_ns() - from) / 200e6);
+    static uint64_t took[1000];
+    enum { ONES = sizeof took / sizeof *took };
+    uint64_t from;
+    for (int i = 0; i < ONES; i++) {
+        from = manta_now_ns();
+        (void)manta_get(Account_add(a, 1), &value);
+        took[i] = manta_now_ns() - from;
+    }
+    qsort(took, ONES, sizeof *took, by_number);
+    fprintf(stderr, "one at a time: p50 %.2f ms, p99 %.2f ms\n", (double)took[ONES / 2] / 1e6, (double)took[ONES * 99 / 100] / 1e6);
     from = manta_now_ns();
     for (int64_t i = 0; i < calls; i++) {
         if (i >= window) (void)manta_get(f[i % window], &value);
@@ -137,6 +179,7 @@ static void detached(const char *name, int64_t by, const char *labels)
     int64_t value = 0;
     if (!a.actor.id) printf("spawn: %s\n", manta_last_error()->message);
     manta_status status = manta_get_timeout(Account_add(a, by), &value, PATIENCE_MS);
+    fprintf(stderr, "answered %.1f ms after the start\n", (double)(clock_ns() - started) / 1e6);
     printf("%s: %s %" PRId64 "\n", name, manta_status_name(status), value);
     if (status) printf("%s\n", manta_last_error()->message);
 }
@@ -164,6 +207,22 @@ static void steady(const char *name, uint64_t ms)
     if (manta_get_timeout(Account_count(Account_ref_of(found)), &calls, PATIENCE_MS) == MANTA_OK) printf("count %" PRIu64 "\n", calls);
 }
 
+/* Many calls under way at any time, for ever. */
+static void flood(const char *name)
+{
+    enum { WINDOW = 200 };
+    manta_actor found = {0};
+    manta_int64_t_future f[WINDOW];
+    int64_t value = 0;
+    manta_status status = manta_lookup(name, &found);
+    printf("pid %d\n", (int)getpid());
+    for (int64_t i = 0; !status; i++) {
+        if (i >= WINDOW) status = manta_get(f[i % WINDOW], &value);
+        f[i % WINDOW] = Account_add(Account_ref_of(found), 1);
+        if (i == 10 * WINDOW) printf("under way\n");
+    }
+}
+
 static void where(const char *name)
 {
     manta_actor found = {0};
@@ -176,6 +235,7 @@ static void where(const char *name)
 
 int main(int argc, char **argv)
 {
+    started = clock_ns();
     manta_t *m = manta_init(&argc, &argv);
     const char *what = argc > 1 ? argv[1] : "";
     if (!m) return 1;
@@ -184,8 +244,10 @@ int main(int argc, char **argv)
     else if (strcmp(what, "limited") == 0) limited();
     else if (strcmp(what, "durable") == 0) durable(atoll(argv[2]), atoi(argv[3]));
     else if (strcmp(what, "speed") == 0) speed(atoll(argv[2]), atoi(argv[3]));
+    else if (strcmp(what, "restarts") == 0 && atoi(argv[2]) <= 100) restarts(atoi(argv[2]), (uint64_t)atoll(argv[3]));
     else if (strcmp(what, "detached") == 0) detached(argv[2], atoll(argv[3]), argc > 4 ? argv[4] : NULL);
     else if (strcmp(what, "steady") == 0) steady(argv[2], (uint64_t)atoll(argv[3]));
+    else if (strcmp(what, "flood") == 0) flood(argv[2]);
     else if (strcmp(what, "where") == 0) where(argv[2]);
     return manta_shutdown(m) == MANTA_OK ? 0 : 1;
 }

@@ -1,5 +1,5 @@
 /*
- * Actors that outlive their process: on a cluster an actor of a job, or a detached one, that is RESTARTABLE or DURABLE is started again elsewhere when its worker process or its node dies. Its handles stay good everywhere.
+ * Actors that outlive their process. On a cluster an actor of a job, or a detached one, that is RESTARTABLE or DURABLE is started again elsewhere when its worker process or its node dies. Its handles stay good everywhere.
  *
  *   MANTA_ACTOR(Account, int64_t balance;)
  *   MANTA_METHOD(Account, deposit, int64_t, (int64_t, amount)) { return self->balance += amount; }
@@ -13,6 +13,9 @@
  * again, in the same order. Calls, one-way ones too, are sent again until they are answered, and one that came twice runs once: each acknowledged call has had its effect on the state exactly once. What a method sends to other durable actors
  * is recognised by them when it runs again. So a method of a durable actor must compute its state from its arguments, its state, and answers of durable actors alone: not from the clock, random numbers, or anything that may
  * differ when it runs again. It runs one call at a time; objects (manta_ref, manta_object) cannot be arguments or results; handles of volatile actors do not outlast their process.
+ *
+ * Without a cluster, manta_config.durable (MANTA_DURABLE) names a directory of the program's own for log and checkpoints. When a program starts with it, the named and the detached durable actors of the last one are there, in the state of all that was acknowledged, also when it was killed: spawn with `.name` and
+ * `.get_if_exists = true`, or manta_lookup. Those without a name end with their program. One process at a time may use the directory. Restartable actors of such a program are plain ones.
  *
  * Dead for good (MANTA_EDEAD, with the reason) is such an actor when it has exited by itself, by manta_stop or manta_kill, when its max_restarts are used up, or with its job, unless it is detached. Only then do monitors and links, and
  * manta_wait_exit, tell of it, and only then its log and checkpoint go. Limits: docs/guarantees.md.

@@ -154,7 +154,8 @@ MANTA_EXPORT manta_stream manta_generate(const manta_options *options, const man
 MANTA_EXPORT void manta_register_class(manta_class *cls);
 MANTA_EXPORT void manta_register_task(manta_method *task);
 
-/* The dynamic twins, for bindings: the method by name, arguments and result as MessagePack arrays. The future's value is a manta_bytes. */
+/* The dynamic twins, for bindings: the method by name, arguments and result as MessagePack arrays. The future's value is a manta_bytes. A call to a durable actor is logged as any; its class must be in this program (MANTA_EUNKNOWN), and the first
+ * such call to it may wait for its place to be found. */
 MANTA_EXPORT manta_future manta_call(manta_actor to, const char *method, manta_bytes arguments);
 MANTA_EXPORT manta_actor manta_spawn(const char *class_name, manta_bytes arguments, const manta_options *options);
 
