@@ -393,7 +393,9 @@ manta_status moving_post(worker *w, uint64_t process, uint64_t handle, message *
     (void)may_wait;
     if (!m || !mover.actor.id) {
         if (!m) error_set(MANTA_ENOMEM, "no memory for the place of an actor");
-        else error_set(MANTA_EUNSUPPORTED, "only processes of a job, or a program with a directory for durable actors, can use one that moves");
+        else
+            error_set(
+                MANTA_EUNSUPPORTED, "only processes of a job, or a program with a directory for durable actors, can use one that moves");
         manta_status status = manta_last_error()->status;
         message_dead(w, handle, x, status, manta_last_error());
         message_free(w, x);
@@ -472,9 +474,9 @@ future *moving_call_named(uint64_t handle, uint64_t process, const char *name, m
     if (cls) return dynamic_call(w, (manta_actor){handle}, cls, name, payload);
     if (m && !uid_is_durable(m->uid) && moving_place(process)) return node_call_named(w, m->target, name, payload);
     error_set(m ? MANTA_EUNKNOWN : MANTA_ENOMEM, "manta_call %s: %s", name,
-        !m                        ? "no memory for the place of an actor"
+        !m                       ? "no memory for the place of an actor"
         : uid_is_durable(m->uid) ? "the class of the durable actor is not known to this program, or its place cannot be found out now"
-                                  : "the actor has no place now");
+                                 : "the actor has no place now");
     return NULL;
 }
 

@@ -18,10 +18,10 @@ static inline bool uid_is_durable(uint64_t uid) { return uid_is_moving(uid) && (
 static inline uint64_t moving_process(uint64_t uid) { return uid | 1ull << 63; } /* processes of their own have this bit clear */
 static inline bool process_is_moving(uint64_t process) { return process >> 63 && uid_is_moving(process & ~(1ull << 63)); }
 uint64_t moving_new_uid(manta_durability d);
-manta_actor moving_handle(uint64_t uid); /* {0}: no memory */
-manta_actor *moving_here(size_t *out_count); /* those in this process, or their keepers; base_free. NULL: none, or no memory */
+manta_actor moving_handle(uint64_t uid);                 /* {0}: no memory */
+manta_actor *moving_here(size_t *out_count);             /* those in this process, or their keepers; base_free. NULL: none, or no memory */
 void moving_give_up_here(uint64_t uid, const char *why); /* for this process it is dead, whatever its row says */
-bool moving_is_given_up(manta_actor handle); /* error_set says why */
+bool moving_is_given_up(manta_actor handle);             /* error_set says why */
 
 bool moving_start(void); /* in a process of a job, or alone (actor/durable/alone.h) */
 void moving_stop(void);  /* before the links stop: what waits fails */

@@ -30,7 +30,7 @@ manta_status named_lookup(const char *name, manta_actor *out);
 /* The registered row is that actor of this process, whose end ends it. Waits. */
 manta_status name_adopt(uint64_t uid, uint64_t epoch, manta_actor who);
 void name_end(uint64_t uid, const char *why); /* of a row; waits */
-void names_let_go(bool yes); /* from now on the end of an actor that moves is not that of its row */
+void names_let_go(bool yes);                  /* from now on the end of an actor that moves is not that of its row */
 uint32_t name_keepers(void);                  /* actors of the library's own that this needs here */
 
 #endif

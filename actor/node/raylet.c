@@ -278,7 +278,9 @@ MANTA_METHOD_DEFINE(MantaRaylet, read_program, manta_bytes, (uint64_t, hash), (u
 {
     void *data = bytes && bytes <= CHUNK_BYTES ? manta_alloc(bytes) : NULL;
     int error = data ? program_read(&self->r->programs, hash, offset, data, bytes) : EINVAL;
-    if (error) return manta_fail(MANTA_ENOTFOUND, "%s: no such piece of a program: %s", self->r->nodes[0].address, strerror(error)), (manta_bytes){0};
+    if (error)
+        return manta_fail(MANTA_ENOTFOUND, "%s: no such piece of a program: %s", self->r->nodes[0].address, strerror(error)),
+               (manta_bytes){0};
     return (manta_bytes){data, bytes};
 }
 

@@ -26,7 +26,8 @@ MANTA_METHOD_DECLARE(MantaRaylet, meet, void, (MantaNodeInfo, node))  /* somebod
 MANTA_METHOD_DECLARE(MantaRaylet, start_job, void, (MantaJob, job))   /* on all nodes */
 MANTA_METHOD_DECLARE(MantaRaylet, begin_job, void, (MantaJob, job))   /* on this node: fetches the program */
 MANTA_METHOD_DECLARE(MantaRaylet, program, MantaJob, (uint64_t, job)) /* of a job that this node knows */
-MANTA_METHOD_DECLARE(MantaRaylet, read_program, manta_bytes, (uint64_t, hash), (uint64_t, offset), (uint32_t, bytes)) /* of those it keeps */
+MANTA_METHOD_DECLARE(
+    MantaRaylet, read_program, manta_bytes, (uint64_t, hash), (uint64_t, offset), (uint32_t, bytes)) /* of those it keeps */
 MANTA_METHOD_DECLARE(
     MantaRaylet, need_store, manta_str) /* a driver will use the node's object store: its name (node.h), "" when there is none */
 MANTA_METHOD_DECLARE(MantaRaylet, placements, manta_actor) /* MantaPlacements of this node */

@@ -87,9 +87,10 @@ void actor_exit(worker *w, actor *a, manta_status status, const manta_error *err
 /* As manta_spawn_class, for the row `uid` of the control store's table of actors, which has its name; 0: none. */
 manta_actor spawn_as(const manta_options *options, manta_class *cls, const void *arguments, size_t extra_bytes, uint64_t uid);
 manta_class *class_named(manta_str name); /* dynamic.c; NULL: this program has none */
-future *dynamic_call(worker *w, manta_actor to, const manta_class *cls, const char *name, manta_bytes payload); /* by name, to an actor of that class; NULL: error_set says why not */
-actor *actor_new(worker *w);              /* a slot with its mailbox taken; NULL: limit or memory */
-actor_extra *actor_extra_get(actor *a);   /* owner; made at first use; NULL: out of memory */
+future *dynamic_call(worker *w, manta_actor to, const manta_class *cls, const char *name,
+    manta_bytes payload);               /* by name, to an actor of that class; NULL: error_set says why not */
+actor *actor_new(worker *w);            /* a slot with its mailbox taken; NULL: limit or memory */
+actor_extra *actor_extra_get(actor *a); /* owner; made at first use; NULL: out of memory */
 void actor_free(worker *w, actor *a);
 void actors_trim(void);                        /* after the pool has stopped: the records that bounded slots kept */
 future *actor_started(worker *w, uint64_t id); /* completes when init has run, or fails with MANTA_EINIT; NULL: out of memory */

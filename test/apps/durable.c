@@ -207,22 +207,6 @@ static void steady(const char *name, uint64_t ms)
     if (manta_get_timeout(Account_count(Account_ref_of(found)), &calls, PATIENCE_MS) == MANTA_OK) printf("count %" PRIu64 "\n", calls);
 }
 
-/* Many calls under way at any time, for ever. */
-static void flood(const char *name)
-{
-    enum { WINDOW = 200 };
-    manta_actor found = {0};
-    manta_int64_t_future f[WINDOW];
-    int64_t value = 0;
-    manta_status status = manta_lookup(name, &found);
-    printf("pid %d\n", (int)getpid());
-    for (int64_t i = 0; !status; i++) {
-        if (i >= WINDOW) status = manta_get(f[i % WINDOW], &value);
-        f[i % WINDOW] = Account_add(Account_ref_of(found), 1);
-        if (i == 10 * WINDOW) printf("under way\n");
-    }
-}
-
 static void where(const char *name)
 {
     manta_actor found = {0};
@@ -247,7 +231,6 @@ int main(int argc, char **argv)
     else if (strcmp(what, "restarts") == 0 && atoi(argv[2]) <= 100) restarts(atoi(argv[2]), (uint64_t)atoll(argv[3]));
     else if (strcmp(what, "detached") == 0) detached(argv[2], atoll(argv[3]), argc > 4 ? argv[4] : NULL);
     else if (strcmp(what, "steady") == 0) steady(argv[2], (uint64_t)atoll(argv[3]));
-    else if (strcmp(what, "flood") == 0) flood(argv[2]);
     else if (strcmp(what, "where") == 0) where(argv[2]);
     return manta_shutdown(m) == MANTA_OK ? 0 : 1;
 }

@@ -1,6 +1,9 @@
 /* Durable actors of a program that belongs to no cluster: their log and state are in a directory, whose next program has them again. */
 #include <sys/stat.h>
 
+#include "actor/durable/keeper.h"
+#include "actor/node/control.h"
+#include "actor/node/moving_internal.h"
 #include "test/support/actors.h"
 #include "test/support/child.h"
 
@@ -131,6 +134,50 @@ TEST(called_by_name)
     EXPECT_EQ(number_in(call_by_name(found, "count", 0, &status)), 2);
     EXPECT_EQ(manta_call(found, "nothing", (manta_bytes){"\x90", 1}).id, 0);
     EXPECT_EQ(manta_last_error()->status, MANTA_ENOMETHOD);
+    EXPECT_EQ(manta_shutdown(m), MANTA_OK);
+    remove_directory();
+}
+
+/* As another place does that has the actor now. */
+static manta_status take_away(const moving *m)
+{
+    manta_writer w;
+    gcs_reply reply;
+    gcs_actor_placed elsewhere = {m->uid, m->epoch + 1, 0, 12345, 1, manta_str_of("")};
+    manta_writer_init_growing(&w);
+    gcs_write_actor_placed(&w, NULL, &elsewhere);
+    return control_call("another place", false, &w, 5000, &reply);
+}
+
+static manta_status call_keeper(MantaKeeper_ref keeper, uint64_t epoch, uint64_t number)
+{
+    MantaOutcome o;
+    unsigned char arguments[] = {0x91, 0x01};
+    MantaDurableCall what = {epoch, 77, number, 0, false, method_hash(&Ledger_add_method), {arguments, sizeof arguments}};
+    return manta_get_timeout(MantaKeeper_call(keeper, what), &o, 10000);
+}
+
+/* A place that does not know yet that another one has the actor: what it logs is refused, so it acknowledges nothing, and ends; nothing of it is in the state. */
+TEST(an_old_place_is_fenced)
+{
+    proxy p;
+    EXPECT(make_directory());
+    manta_t *m = begin();
+    Ledger_ref a = open_ledger("book");
+    EXPECT_EQ(add(a, 1), 101);
+    EXPECT(proxy_get(a.actor.id, &p));
+    const moving *place = moving_get(p.process & ~(1ull << 63), false);
+    MantaKeeper_ref keeper = MantaKeeper_ref_of((manta_actor){place->target});
+    uint64_t epoch = place->epoch;
+    EXPECT_EQ(call_keeper(keeper, epoch, 1), MANTA_OK);
+    EXPECT_EQ(take_away(place), MANTA_OK);
+    manta_status status = call_keeper(keeper, epoch, 2);
+    EXPECT(status == MANTA_ESTALE || status == MANTA_EEXIT || status == MANTA_EDEAD);
+    EXPECT_EQ(manta_wait_exit(keeper.actor, 10000, NULL), MANTA_OK);
+    EXPECT_EQ(manta_shutdown(m), MANTA_OK);
+    EXPECT((m = begin()));
+    EXPECT_EQ(add(open_ledger("book"), 1), 103);
+    EXPECT_EQ(manta_await(Ledger_count(open_ledger("book"))), 3);
     EXPECT_EQ(manta_shutdown(m), MANTA_OK);
     remove_directory();
 }
