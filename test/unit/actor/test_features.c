@@ -260,6 +260,31 @@ static void polite_stop(void *self, const manta_error *reason)
 }
 MANTA_CLASS_WITH(Polite, (.on_stop = polite_stop), hello)
 
+MANTA_ACTOR(Gentle, int unused;)
+static _Atomic int gentle_stops;
+static void gentle_stop(void *self, const manta_error *reason)
+{
+    (void)self, (void)reason;
+    (void)manta_sleep(5);
+    gentle_stops++;
+}
+MANTA_METHOD(Gentle, nap, void) { (void)self, (void)manta_sleep(60000); }
+MANTA_CLASS_WITH(Gentle, (.concurrency = 4, .on_stop = gentle_stop), nap)
+
+/* on_stop may wait in an actor whose handlers interleave, too, also while others of them wait. */
+TEST(on_stop_waits_between_handlers)
+{
+    manta_t *m = test_system(2, 0);
+    Gentle_ref a = Gentle_spawn(), b = Gentle_spawn();
+    (void)Gentle_nap_send(b);
+    EXPECT_EQ(manta_stop(a.actor), MANTA_OK);
+    EXPECT_EQ(manta_stop(b.actor), MANTA_OK);
+    EXPECT_EQ(manta_wait_exit(a.actor, 5000, NULL), MANTA_OK);
+    EXPECT_EQ(manta_wait_exit(b.actor, 5000, NULL), MANTA_OK);
+    EXPECT_EQ(gentle_stops, 2);
+    EXPECT_EQ(manta_shutdown(m), MANTA_OK);
+}
+
 /* on_stop runs once, also at shutdown. */
 TEST(on_stop_runs)
 {
