@@ -15,13 +15,11 @@ net="10.$((64 + $$ % 64)).$((1 + $$ / 64 % 250))"
 inside() {
     space="$hub-$1"
     shift
-    ip netns exec "$space" env MANTA_DIRECTORY="$tmp/manta$space" "$@"
+    ip netns exec "$space" "$@"
 }
 clean() {
-    for n in 1 2 3; do
-        inside $n timeout 30 "$build/manta" stop >/dev/null 2>&1 || true
-        ip netns del "$hub-$n" 2>/dev/null || true
-    done
+    timeout 30 "$build/manta" stop >/dev/null 2>&1 || true
+    for n in 1 2 3; do ip netns del "$hub-$n" 2>/dev/null || true; done
     ip netns del "$hub"
     rm -rf "$tmp"
 }
