@@ -23,6 +23,7 @@ typedef enum pull_state { PULL_ASKS, PULL_SHARES, PULL_QUEUED, PULL_JOINS, PULL_
 typedef struct pull_source {
     peer *peer; /* NULL: none */
     uint32_t outstanding;
+    bool is_complete; /* it is said to have all of it */
 } pull_source;
 typedef struct sharing {
     job job;
@@ -309,7 +310,7 @@ static uint64_t ask_run(pull *p, int s)
     p->scan = first;
     while (n < BATCH && first + n < p->chunks && !p->marks[first + n]) p->marks[first + n++] = (unsigned char)(s + 1);
     fetch_payload what = {p->import->name.root, first, n};
-    wire_head h = {.kind = WIRE_FETCH, .call = p->import->number};
+    wire_head h = {.kind = WIRE_FETCH, .call = p->import->number, .status = p->sources[s].is_complete};
     if (!n) return 0;
     p->sources[s].outstanding += (uint32_t)n;
     return peer_send(p->sources[s].peer, &h, &what, sizeof what, false) ? 0 : n;
@@ -318,7 +319,7 @@ static uint64_t ask_run(pull *p, int s)
 static void remove_source(pull *p, int s)
 {
     p->avoid = p->sources[s].peer->process;
-    p->sources[s] = (pull_source){NULL, 0};
+    p->sources[s] = (pull_source){NULL};
     p->scan = 0;
     for (uint64_t c = 0; c < p->chunks; c++)
         if (p->marks[c] == s + 1) p->marks[c] = 0;
@@ -344,7 +345,8 @@ static void take_sources(pull *p, const object_answer *a)
         memcpy(&source, a->sources + k * sizeof source, sizeof source);
         int s = 0;
         while (s < SOURCES_LIMIT && p->sources[s].peer) s++;
-        if (s < SOURCES_LIMIT && source.process != the_node.process) p->sources[s].peer = peer_get(source.process, true);
+        if (s < SOURCES_LIMIT && source.process != the_node.process)
+            p->sources[s] = (pull_source){.peer = peer_get(source.process, true), .is_complete = source.is_complete != 0};
     }
 }
 

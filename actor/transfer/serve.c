@@ -2,7 +2,8 @@
  * Answers for other processes, on the transfer thread: where an object is (LOCATE), and its chunks (FETCH).
  *
  * A request for chunks becomes a feed. It sends straight from the object's memory, which stays pinned until the link has let go of the last chunk; so a feed ends when its chunks are on the other side.
- * An object that is itself being received is fed from what is there; a feed waits for the chunk that it needs next.
+ * An object that is itself being received is fed from what is there; a feed waits for the chunk that it needs next. But not the feed of one who was told that this process has all of it: the copy that was meant is gone, and
+ * the new one may come from the very process that asks.
  */
 #include "actor/transfer/internal.h"
 
@@ -172,7 +173,7 @@ typedef struct feed {
     blocked blocked; /* the object is on disk */
     job over;
     struct feed *next;
-    bool is_looking;
+    bool is_looking, wants_complete;
     manta_status looked;
     peer *peer;
     uint64_t call, at, end, size;
@@ -251,6 +252,7 @@ static manta_status find_bytes(feed *f)
     manta_status status = the_objects->view(ref, &o, NULL);
     if (status == MANTA_OK) has_view(f, &o);
     if (status != MANTA_ENOTREADY) return status;
+    if (f->wants_complete) return MANTA_ESTALE;
     const import *i = import_of_root(f->root);
     if (!i || !i->pull) return MANTA_ESTALE;
     if (!pull_chunk_at(i, f->at, &size)) return MANTA_ENOTREADY;
@@ -337,7 +339,8 @@ static feed *feed_new(peer *p, const wire_head *h, const fetch_payload *what)
 {
     feed *f = n_feeds < FEEDS_LIMIT ? base_calloc(1, sizeof *f) : NULL;
     if (!f) return NULL;
-    *f = (feed){.peer = p, .call = h->call, .at = what->first, .end = what->first + what->count, .root = what->root, .on_way = 1};
+    *f = (feed){.peer = p, .call = h->call, .at = what->first, .end = what->first + what->count, .root = what->root, .on_way = 1,
+        .wants_complete = h->status & 1};
     f->over = (job){.kind = JOB_FEED_DONE, .owner = f};
     n_feeds++;
     return f;
