@@ -296,6 +296,15 @@ bool lineage_is_known(manta_ref root)
     return known;
 }
 
+bool lineage_record_owner(manta_ref root, uint64_t *out)
+{
+    pthread_mutex_lock(&all.lock);
+    lineage_output *o = find(root);
+    if (o) *out = o->spec->owner;
+    pthread_mutex_unlock(&all.lock);
+    return o != NULL;
+}
+
 typedef struct carried { /* copies of records that go ahead of a message, the newest first */
     void *records[ANCESTORS];
     size_t bytes[ANCESTORS];
@@ -325,6 +334,16 @@ static void carry(carried *c, peer *target)
         (void)peer_send(target, &h, c->records[c->count], c->bytes[c->count], false);
         base_free(c->records[c->count]);
     }
+}
+
+void lineage_carry(manta_ref root, peer *target)
+{
+    carried c = {.count = 0};
+    pthread_mutex_lock(&all.lock);
+    lineage_output *o = find(root);
+    if (o) gather_carried(o->spec, &c);
+    pthread_mutex_unlock(&all.lock);
+    carry(&c, target);
 }
 
 bool lineage_travels(manta_ref root, peer *target)
@@ -393,12 +412,16 @@ static void refuse_all(lineage_spec *s, manta_lost_reason reason)
     for (rebuild *r; (r = lineage_run_next(s, &index));) transfer_rebuilt(r, lost_error(r, reason, NULL));
 }
 
+/* Another's record is run by one process for all: the search finds out which. */
+static bool is_ours_to_run(const lineage_spec *s) { return s->is_running || (!s->is_foreign && !s->is_adopted); }
+
 void lineage_attach(worker *w, rebuild *r, bool may_search)
 {
     bool start = false, search = false;
     (void)w;
     pthread_mutex_lock(&all.lock);
     lineage_output *o = find(r->root);
+    if (o && may_search && !is_ours_to_run(o->spec)) o = NULL;
     if (o) {
         o->local = r->local;
         r->next = o->wanted;
@@ -411,7 +434,7 @@ void lineage_attach(worker *w, rebuild *r, bool may_search)
         all.searching = r;
     }
     pthread_mutex_unlock(&all.lock);
-    if (search && lineage_search_start(r->root, r->owner)) return;
+    if (search && lineage_search_start(r->root, r->owner, r->owner_refused)) return;
     if (search) r = lineage_searching_take(r->root);
     if (!o && r) transfer_rebuilt(r, lost_error(r, MANTA_LOST_NO_RECORD, NULL));
     else if (start && !lineage_run_start(r->root)) refuse_all(o->spec, MANTA_LOST_NO_MEMORY);

@@ -15,7 +15,8 @@ typedef struct rebuild { /* an object that is needed and has no source left */
     struct rebuild *next;
     manta_ref root, local; /* local: a promise here; one count */
     uint64_t lost_with;    /* the process that had it last; 0: not known */
-    uint64_t owner;        /* 0: not known */
+    uint64_t owner;        /* 0: not known; then an answer too */
+    bool owner_refused;    /* the owner has been asked, and knows nothing of it */
     uint64_t redirect;     /* answer: that process makes it */
     uint64_t since_ns;
 } rebuild;

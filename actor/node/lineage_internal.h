@@ -74,12 +74,14 @@ void lineage_batch_end(lineage_batch *b, bool is_shipped);      /* gives them ba
 uint32_t lineage_drops_take(manta_ref *out, uint32_t capacity); /* roots of shipped records that have gone */
 /* Adds what another process packed. */
 manta_status lineage_take_in(worker *w, const void *record, size_t bytes, bool is_foreign);
+bool lineage_record_owner(manta_ref root, uint64_t *out); /* of a record that is here, whoever owns it; false: there is none */
+void lineage_carry(manta_ref root, struct peer *target);  /* what is known here, and may be known nowhere else */
 /* Those that wait while their record is searched. */
 rebuild *lineage_searching_take(manta_ref root);
 void lineage_attach(worker *w, rebuild *r, bool may_search);
 
 /* ---- lineage_store.c ---- */
-bool lineage_search_start(manta_ref root, uint64_t owner);
+bool lineage_search_start(manta_ref root, uint64_t owner, bool owner_refused);
 void lineage_ship(void); /* there is something to ship, or to drop */
 /* The record of a root in the control store; waits. base_free. NULL: *out_reason says why not. */
 void *lineage_fetch(manta_ref root, size_t *out_bytes, manta_lost_reason *out_reason);

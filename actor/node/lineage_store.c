@@ -264,39 +264,89 @@ void lineage_orphaned(uint64_t owner)
 static manta_lost_reason take_record(manta_ref root)
 {
     size_t bytes = 0;
+    uint64_t owner;
     manta_lost_reason reason = MANTA_LOST_NONE;
-    void *record = lineage_is_known(root) ? NULL : lineage_fetch(root, &bytes, &reason);
+    void *record = lineage_record_owner(root, &owner) ? NULL : lineage_fetch(root, &bytes, &reason);
     if (record) reason = lineage_take_in(worker_self(), record, bytes, false) ? MANTA_LOST_NO_RECORD : MANTA_LOST_NONE;
     base_free(record);
     return reason;
 }
 
-static void settle(manta_ref root, manta_process adopter, manta_lost_reason reason, const char *detail)
+/* For a ref that came from a process that was not the owner. */
+static manta_lost_reason find_owner(manta_ref root, uint64_t *out)
 {
+    size_t bytes = 0;
+    MantaRecord record;
+    manta_lost_reason reason;
+    if (lineage_record_owner(root, out)) return MANTA_LOST_NONE;
+    void *copy = lineage_fetch(root, &bytes, &reason);
+    if (!copy) return reason;
+    bool ok = record_read(copy, bytes, &record);
+    if (ok) *out = record.owner;
+    base_free(copy);
+    return ok ? MANTA_LOST_NONE : MANTA_LOST_NO_RECORD;
+}
+
+/* Then nobody stands for it, whatever has come in between. One that nobody connects to is not waited for any longer than this. */
+static bool owner_lives(uint64_t owner)
+{
+    enum { LOOKS = 40, LOOK_MS = 50 };
+    for (int i = 0; i < LOOKS; i++) {
+        peer *p = peer_get(owner, false);
+        if (!p) return false;
+        pthread_mutex_lock(&p->lock);
+        peer_state state = p->state;
+        pthread_mutex_unlock(&p->lock);
+        if (state != PEER_CONNECTING) return state == PEER_UP;
+        (void)manta_sleep(LOOK_MS);
+    }
+    return false;
+}
+
+typedef struct found { /* who is to make it */
+    uint64_t owner;
+    manta_process maker; /* 0: this process */
+    manta_lost_reason reason;
+    const char *detail;
+} found;
+
+static void settle(manta_ref root, const found *f)
+{
+    if (f->maker.id) lineage_carry(root, peer_get(f->maker.id, true));
     for (rebuild *r; (r = lineage_searching_take(root));) {
-        r->redirect = adopter.id;
-        if (reason) transfer_rebuilt(r, lost_error(r, reason, detail));
-        else if (adopter.id) transfer_rebuilt(r, NULL);
+        r->owner = f->owner;
+        r->redirect = f->maker.id;
+        if (f->reason) transfer_rebuilt(r, lost_error(r, f->reason, f->detail));
+        else if (r->redirect) transfer_rebuilt(r, NULL);
         else lineage_attach(worker_self(), r, false);
     }
 }
 
-MANTA_TASK(MantaSearch, void, (uint64_t, high), (uint64_t, low), (uint64_t, owner))
+static void find_adopter(manta_ref root, found *f)
 {
-    manta_ref root = {{high, low}};
-    manta_process adopter = {0};
     manta_status status = MANTA_ETIMEDOUT;
     for (int i = 0; i < TRIES && status; i++) { /* of one that has just ended the lease goes on for a while */
         if (i) (void)manta_sleep(TRY_MS);
-        status = adopt(owner ? owner : high ^ low, &adopter);
+        status = adopt(f->owner, &f->maker);
     }
-    if (status) settle(root, (manta_process){0}, MANTA_LOST_NO_RECORD, manta_last_error()->message);
-    else if (adopter.id != the_node.process) settle(root, adopter, MANTA_LOST_NONE, NULL);
-    else settle(root, (manta_process){0}, take_record(root), NULL);
+    if (status) *f = (found){f->owner, {0}, MANTA_LOST_NO_RECORD, manta_last_error()->message};
+    else if (f->maker.id == the_node.process) *f = (found){f->owner, {0}, take_record(root), NULL};
 }
 
-bool lineage_search_start(manta_ref root, uint64_t owner)
+MANTA_TASK(MantaSearch, void, (uint64_t, high), (uint64_t, low), (uint64_t, owner), (bool, owner_refused))
 {
-    return manta_future_release(MantaSearch_submit_with(MANTA_OPTIONS(.where = MANTA_WHERE_HERE), root.id[0], root.id[1], owner).future) ==
-           MANTA_OK;
+    manta_ref root = {{high, low}};
+    found f = {.owner = owner};
+    if (!owner) f.reason = find_owner(root, &f.owner);
+    bool lives = !f.reason && owner_lives(f.owner);
+    if (lives && owner_refused) f.reason = MANTA_LOST_NO_RECORD;
+    else if (lives) f.maker = (manta_process){f.owner};
+    else if (!f.reason) find_adopter(root, &f);
+    settle(root, &f);
+}
+
+bool lineage_search_start(manta_ref root, uint64_t owner, bool owner_refused)
+{
+    manta_void_future f = MantaSearch_submit_with(MANTA_OPTIONS(.where = MANTA_WHERE_HERE), root.id[0], root.id[1], owner, owner_refused);
+    return manta_future_release(f.future) == MANTA_OK;
 }

@@ -82,7 +82,7 @@ typedef struct import {
     uint64_t via; /* who told us, when that is another; asked when the named process does not know the object (any more) */
     _Atomic import_state state;
     _Atomic need why;
-    bool is_held, is_record, asked_owner, rebuilds, is_redirected; /* is_record: named by a record of lineage */
+    bool is_held, is_record, asked_owner, owner_refused, rebuilds, is_redirected; /* is_record: named by a record of lineage */
     uint64_t *others;                                              /* processes that may have a copy; base_free */
     uint32_t n_others;
     uint32_t downs; /* of the named process when it was asked to hold the object */

@@ -85,7 +85,7 @@ static rebuilding *rebuilding_new(worker *w, const import *i)
     rebuilding *r = base_calloc(1, sizeof *r);
     if (!r) return NULL;
     r->asked = (rebuild){
-        .root = i->name.root, .local = i->local, .owner = i->name.owner, .lost_with = i->lost_with, .since_ns = os_monotonic_ns()};
+        .root = i->name.root, .local = i->local, .owner = i->name.owner, .lost_with = i->lost_with, .owner_refused = i->owner_refused, .since_ns = os_monotonic_ns()};
     r->number = i->number;
     r->job = (job){.kind = JOB_REBUILT, .owner = r};
     if (the_objects->count(w, i->local, 1, false) == MANTA_OK) return r;
@@ -114,9 +114,10 @@ void transfer_rebuilt(rebuild *asked, manta_error *error)
     job_post(&r->job);
 }
 
-static bool redirect(import *i, uint64_t process)
+static bool redirect(import *i, uint64_t process, uint64_t owner)
 {
     imports_enter();
+    i->name.owner = owner;
     i->rebuilds = false;
     i->is_redirected = true;
     i->name.process = process;
@@ -132,7 +133,7 @@ void rebuild_is_done(worker *w, void *done)
 {
     rebuilding *r = done;
     import *i = import_get(r->number);
-    if (i && r->asked.redirect) (void)redirect(i, r->asked.redirect);
+    if (i && r->asked.redirect) (void)redirect(i, r->asked.redirect, r->asked.owner);
     else if (i && r->error) import_end(w, i, r->error);
     else if (i) import_complete(w, i, NULL);
     else error_free(r->error);

@@ -164,6 +164,7 @@ static void take_held(worker *w, const job *j)
 {
     import *i = import_get(j->head.call);
     if (!i || i->name.process != j->peer->process) return;
+    if (j->head.status && j->peer->process == i->name.owner) i->owner_refused = true;
     if (!import_held(w, i, (manta_status)j->head.status)) {
         if (import_recover(w, i)) return;
         import_end(w, i,
