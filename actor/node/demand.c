@@ -79,9 +79,9 @@ static bool read_demand(const manta_options *o, const char *what, bool is_actor,
 
 static bool is_same(const demand *a, const demand *b)
 {
-    return a->is_actor == b->is_actor && a->is_detached == b->is_detached && a->isolated == b->isolated && a->strategy == b->strategy &&
-           a->node == b->node && a->group == b->group && a->bundle == b->bundle && strcmp(a->labels, b->labels) == 0 &&
-           resources_equal(&a->need, &b->need);
+    return a->is_actor == b->is_actor && a->is_again == b->is_again && a->is_detached == b->is_detached && a->isolated == b->isolated &&
+           a->strategy == b->strategy && a->node == b->node && a->group == b->group && a->bundle == b->bundle &&
+           strcmp(a->labels, b->labels) == 0 && resources_equal(&a->need, &b->need);
 }
 
 static demand *find_or_add(const demand *wanted, const char *what)
@@ -119,6 +119,14 @@ demand *demand_of(const manta_options *o, const char *what, bool is_actor)
     d = find_or_add(&wanted, what);
     if (is_plain) __atomic_store_n(place, d, __ATOMIC_RELEASE);
     return d;
+}
+
+demand *demand_again(const manta_options *o, const char *what)
+{
+    demand wanted;
+    if (!read_demand(o, what, false, &wanted)) return NULL;
+    wanted.is_again = true;
+    return find_or_add(&wanted, what);
 }
 
 demand *demand_of_actor(const manta_options *given, const manta_class *cls)

@@ -471,6 +471,9 @@ MANTA_METHOD_DEFINE(MantaGcs, status, manta_str)
     for (uint32_t i = 0; i < c->count && n < ROOM - 300; i++)
         n += (size_t)snprintf(text + n, ROOM - n, "  %s %-28s %016llx%s\n", c->servers[i].role == RAFT_VOTER ? "voter  " : "learner",
             c->servers[i].address, (unsigned long long)c->servers[i].id, c->servers[i].id == status.raft.leader ? "  (leads)" : "");
+    gcs_usage lineage = gcs_core_usage(s->core, GCS_TABLE_LINEAGE);
+    n += (size_t)snprintf(text + n, ROOM - n, "  lineage: %llu records, %llu bytes, %llu dropped\n", (unsigned long long)lineage.items,
+        (unsigned long long)lineage.bytes, (unsigned long long)lineage.dropped);
     return (manta_str){text, n};
 }
 

@@ -13,6 +13,7 @@ typedef struct fit { /* how a request would be served */
     bundle_entry *pool;
     worker_view *lent;
     uint64_t gpu_mask;
+    bool is_over; /* with cpus of workers whose tasks wait */
 } fit;
 
 bundle_entry *bundle_of(lessor *l, uint64_t group, int32_t index)
@@ -71,6 +72,18 @@ static worker_view *find_lent(lessor *l, const lease_request *r, const bundle_en
     return NULL;
 }
 
+/* Who waits for a lost object may hold all cpus, in pieces that are too small for the task that makes it, or of another job: what runs again may use them meanwhile, but no cpu twice. */
+static bool fits_over(const lessor *l, const lease_request *r, const bundle_entry *of, const resources *room)
+{
+    int64_t cpus = resources_get(room, "cpus");
+    for (uint32_t i = 0; i < l->n_workers; i++) {
+        const worker_view *w = l->workers[i];
+        if (!w->leases || w->pool != of) continue;
+        cpus += w->blocked ? w->cpus : -w->over;
+    }
+    return cpus >= resources_get(&r->need, "cpus");
+}
+
 static bool find_fit(lessor *l, const lease_request *r, fit *out)
 {
     *out = (fit){.pool = r->group ? bundle_of(l, r->group, r->bundle) : NULL};
@@ -78,7 +91,10 @@ static bool find_fit(lessor *l, const lease_request *r, fit *out)
     if ((r->group && !out->pool) || !find_gpus(l, resources_get(&r->need, "gpus"), &out->gpu_mask)) return false;
     if (resources_fit(&r->need, room)) return true;
     resources rest = without_cpus(r);
-    return !r->is_actor && !out->gpu_mask && resources_fit(&rest, room) && (out->lent = find_lent(l, r, out->pool)) != NULL;
+    if (r->is_actor || out->gpu_mask || !resources_fit(&rest, room)) return false;
+    out->lent = find_lent(l, r, out->pool);
+    out->is_over = !out->lent && r->is_again && fits_over(l, r, out->pool, room);
+    return out->lent || out->is_over;
 }
 
 bool grant_may(void *context, const lease_request *r)
@@ -110,7 +126,9 @@ static void take(lessor *l, lease_entry *x, const fit *f)
     resources_take(room_of(l, f->pool), &x->held);
     if (own && !w->leases) {
         w->pool = f->pool;
-        w->cpus = resources_get(&r->need, "cpus");
+        int64_t all = resources_get(&r->need, "cpus"), there = resources_get(room_of(l, f->pool), "cpus");
+        w->cpus = f->is_over && there < all ? there : all;
+        w->over = all - w->cpus;
         resources_take(room_of(l, f->pool), &(resources){w->cpus != 0, {{"cpus", w->cpus}}});
     }
     if ((x->gpu_mask = f->gpu_mask)) move_gpus(l, f->gpu_mask, resources_get(&r->need, "gpus"), -1);
@@ -146,7 +164,7 @@ void grant_end(lessor *l, lease_entry *x)
     if (x->gpu_mask) move_gpus(l, x->gpu_mask, resources_get(&r->need, "gpus"), 1);
     if (!--w->leases) {
         (void)resources_give(room_of(l, w->pool), &(resources){w->cpus != 0, {{"cpus", w->cpus}}});
-        w->cpus = 0;
+        w->cpus = w->over = 0;
         w->pool = NULL;
         w->idle_since_ns = pool_now_ns();
         if (w->has_gpus || w->is_detached || w->is_own) worker_end(l, w, "what it was for is over");

@@ -64,7 +64,8 @@ static void forward(lessor *l, lease_request *r, uint32_t to)
     if (job) {
         MantaRequest what = {r->id, r->owner, job->info, manta_str_of(need), manta_str_of(r->labels), (int32_t)r->strategy, r->node,
             r->priority, r->group, r->bundle, r->hops + 1, r->is_actor, r->bytes_node, r->bytes,
-            (r->is_detached ? REQUEST_DETACHED : 0) | (r->isolated ? REQUEST_ISOLATED : 0) | (r->is_revival ? REQUEST_REVIVAL : 0)};
+            (r->is_detached ? REQUEST_DETACHED : 0) | (r->isolated ? REQUEST_ISOLATED : 0) | (r->is_revival ? REQUEST_REVIVAL : 0) |
+                (r->is_again ? REQUEST_AGAIN : 0)};
         (void)MantaLeases_request_send(MantaLeases_ref_of(n->leases), what);
     }
     base_free(r);
@@ -279,6 +280,7 @@ static lease_request *request_new(const MantaRequest *what)
         .is_detached = (what->apart & REQUEST_DETACHED) != 0,
         .isolated = (what->apart & REQUEST_ISOLATED) != 0,
         .is_revival = (what->apart & REQUEST_REVIVAL) != 0,
+        .is_again = (what->apart & REQUEST_AGAIN) != 0,
         .owner = what->owner,
         .bytes_node = what->bytes_node,
         .bytes = what->bytes};

@@ -25,7 +25,7 @@ enum {
 };
 
 /* Actors with a process of their own: it outlives the job; it is the actor's alone. And one that is started again: its owner is a MantaRestarter. */
-enum { REQUEST_DETACHED = 1, REQUEST_ISOLATED = 2, REQUEST_REVIVAL = 4 };
+enum { REQUEST_DETACHED = 1, REQUEST_ISOLATED = 2, REQUEST_REVIVAL = 4, REQUEST_AGAIN = 8 };
 MANTA_STRUCT(MantaRequest, (uint64_t, id), (manta_actor, owner), (MantaJob, job), (manta_str, need), (manta_str, labels),
     (int32_t, strategy), (uint64_t, node), (int32_t, priority), (uint64_t, group), (int32_t, bundle), (uint32_t, hops), (bool, is_actor),
     (uint64_t, bytes_node), (uint64_t, bytes), (uint32_t, apart)) /* apart: REQUEST_* */
@@ -111,7 +111,7 @@ typedef struct worker_view {
     bool unwanted;       /* ended by this node for what it does: its end is reported all the same */
     uint64_t process_id; /* once it is ready */
     bundle_entry *pool;  /* what `cpus` are of; NULL: the node */
-    int64_t cpus;        /* held until its last lease has gone */
+    int64_t cpus, over;  /* held until its last lease has gone; used beyond them (fits_over) */
     uint32_t leases;
     uint64_t idle_since_ns, started_ns;
     bool is_own;                   /* of one isolated actor */

@@ -60,25 +60,14 @@ static void fails(run *x, manta_lost_reason reason, const char *detail)
     snprintf(x->detail, sizeof x->detail, "%s", detail ? detail : "");
 }
 
-/* Tasks that wait for a lost object go on holding their cpus, all there are perhaps; so what is run for them asks for everything else. */
-static void without_cpus(manta_str needed, char *out, size_t room)
-{
-    char error[160];
-    resources r = {.n = 0};
-    snprintf(out, room, "%.*s", (int)needed.size, needed.data);
-    if (!resources_parse(out, strlen(out), &r, error, sizeof error)) return;
-    (void)resources_set(&r, "cpus", 0);
-    resources_format(&r, out, room);
-}
-
 static future *submit(run *x, const MantaRecord *record)
 {
     char needed[RESOURCES_TEXT], labels[LABELS_TEXT], why[200];
     const manta_layout *layout = &x->method->arguments;
-    without_cpus(record->need, needed, sizeof needed);
+    snprintf(needed, sizeof needed, "%.*s", (int)record->need.size, record->need.data);
     snprintf(labels, sizeof labels, "%.*s", (int)record->labels.size, record->labels.data);
     manta_options o = {.size = sizeof o,
-        .cpus = -1, /* none, see without_cpus */
+        .cpus = -1, /* `resources` has them */
         .resources = needed,
         .labels = labels,
         .where = (manta_where)record->where,
@@ -89,7 +78,7 @@ static future *submit(run *x, const MantaRecord *record)
         .max_retries = record->retries};
     bool is_here = x->spec->is_adopted && job_is_worker; /* its job may be over */
     void *arguments = manta_alloc(layout->size + 1);
-    demand *d = is_here ? NULL : demand_of(&o, x->method->name, false);
+    demand *d = is_here ? NULL : demand_again(&o, x->method->name);
     if (!arguments || (!d && !is_here)) return NULL;
     memset(arguments, 0, layout->size);
     manta_reader r;

@@ -41,20 +41,21 @@ static void post(worker *w, manta_actor to, const manta_method *method, const vo
 
 static void send_request(worker *w, const demand *d, manta_actor to, uint64_t id, int32_t priority, uint64_t bytes_node, uint64_t bytes)
 {
-    MantaLeases_request_args a = {.what = {.id = id,
-                                      .owner = me,
-                                      .job = the_job,
-                                      .need = manta_str_of(d->need_text),
-                                      .labels = manta_str_of(d->labels),
-                                      .strategy = (int32_t)d->strategy,
-                                      .node = d->node,
-                                      .priority = priority,
-                                      .group = d->group,
-                                      .bundle = d->bundle,
-                                      .bytes_node = bytes_node,
-                                      .bytes = bytes,
-                                      .is_actor = d->is_actor,
-                                      .apart = (d->is_detached ? REQUEST_DETACHED : 0) | (d->isolated ? REQUEST_ISOLATED : 0)}};
+    MantaLeases_request_args a = {
+        .what = {.id = id,
+            .owner = me,
+            .job = the_job,
+            .need = manta_str_of(d->need_text),
+            .labels = manta_str_of(d->labels),
+            .strategy = (int32_t)d->strategy,
+            .node = d->node,
+            .priority = priority,
+            .group = d->group,
+            .bundle = d->bundle,
+            .bytes_node = bytes_node,
+            .bytes = bytes,
+            .is_actor = d->is_actor,
+            .apart = (d->is_detached ? REQUEST_DETACHED : 0) | (d->isolated ? REQUEST_ISOLATED : 0) | (d->is_again ? REQUEST_AGAIN : 0)}};
     post(w, to, &MantaLeases_request_method, &a, MantaLeases_request_args_extra(&a));
 }
 

@@ -44,6 +44,7 @@ typedef struct demand { /* made once, kept until the end */
     uint64_t node, group;
     int32_t bundle;
     bool is_detached, isolated;
+    bool is_again;           /* for lost outputs */
     bool is_actor, is_short; /* several tasks may be sent to a worker: they need cpus alone */
     struct {
         message *first, *last;
@@ -62,6 +63,7 @@ typedef struct demand { /* made once, kept until the end */
 
 /* What the options ask for; NULL: error_set says what is wrong with them. `o` may be NULL. */
 demand *demand_of(const manta_options *o, const char *what, bool is_actor);
+demand *demand_again(const manta_options *o, const char *what); /* of a task that runs once more for its lost outputs */
 demand *demand_of_actor(const manta_options *o, const manta_class *cls);
 
 /* Queues a task; takes m, whose reply is completed in any case. Any thread; does not wait. */

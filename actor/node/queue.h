@@ -18,7 +18,7 @@ typedef struct lease_request { /* of an owner, for one lease; its id becomes the
     int32_t bundle, priority;
     place_strategy strategy;
     uint32_t hops, failures;
-    bool is_actor, is_detached, isolated, infeasible, is_revival;
+    bool is_actor, is_detached, isolated, infeasible, is_revival, is_again; /* is_again: of a task, for its lost outputs */
     manta_actor owner;
     resources need;
     char labels[LABELS_TEXT];

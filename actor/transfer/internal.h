@@ -83,7 +83,7 @@ typedef struct import {
     _Atomic import_state state;
     _Atomic need why;
     bool is_held, is_record, asked_owner, owner_refused, rebuilds, is_redirected; /* is_record: named by a record of lineage */
-    uint64_t *others;                                              /* processes that may have a copy; base_free */
+    uint64_t *others;                                                             /* processes that may have a copy; base_free */
     uint32_t n_others;
     uint32_t downs; /* of the named process when it was asked to hold the object */
     flight_link *flights;

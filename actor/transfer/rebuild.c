@@ -84,8 +84,12 @@ static rebuilding *rebuilding_new(worker *w, const import *i)
 {
     rebuilding *r = base_calloc(1, sizeof *r);
     if (!r) return NULL;
-    r->asked = (rebuild){
-        .root = i->name.root, .local = i->local, .owner = i->name.owner, .lost_with = i->lost_with, .owner_refused = i->owner_refused, .since_ns = os_monotonic_ns()};
+    r->asked = (rebuild){.root = i->name.root,
+        .local = i->local,
+        .owner = i->name.owner,
+        .lost_with = i->lost_with,
+        .owner_refused = i->owner_refused,
+        .since_ns = os_monotonic_ns()};
     r->number = i->number;
     r->job = (job){.kind = JOB_REBUILT, .owner = r};
     if (the_objects->count(w, i->local, 1, false) == MANTA_OK) return r;

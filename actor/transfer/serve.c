@@ -59,8 +59,7 @@ static void send_found(peer *p, uint64_t number, const locate_payload *what, con
 {
     object_source sources[SOURCES_LIMIT];
     answer_head h = {.size = o->size, .kind = o->size <= SMALL_BYTES ? ANSWER_BYTES : what->is_admitted ? ANSWER_SOURCES : ANSWER_SIZE};
-    if (h.kind == ANSWER_SOURCES && !(h.n_sources = export_sources(p, number, what, sources)))
-        return; /* it was released meanwhile */
+    if (h.kind == ANSWER_SOURCES && !(h.n_sources = export_sources(p, number, what, sources))) return; /* it was released meanwhile */
     if (h.kind != ANSWER_SIZE) h.n_inside = the_objects->inside(o->ref, NULL, 0);
     size_t names = h.n_inside * sizeof(object_name), rest = h.kind == ANSWER_BYTES ? o->size : h.n_sources * sizeof *sources;
     unsigned char *data = h.n_inside <= INSIDE_LIMIT ? base_alloc(sizeof h + names + rest) : NULL;
@@ -339,7 +338,12 @@ static feed *feed_new(peer *p, const wire_head *h, const fetch_payload *what)
 {
     feed *f = n_feeds < FEEDS_LIMIT ? base_calloc(1, sizeof *f) : NULL;
     if (!f) return NULL;
-    *f = (feed){.peer = p, .call = h->call, .at = what->first, .end = what->first + what->count, .root = what->root, .on_way = 1,
+    *f = (feed){.peer = p,
+        .call = h->call,
+        .at = what->first,
+        .end = what->first + what->count,
+        .root = what->root,
+        .on_way = 1,
         .wants_complete = h->status & 1};
     f->over = (job){.kind = JOB_FEED_DONE, .owner = f};
     n_feeds++;

@@ -8,12 +8,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <manta/manta.h>
 
-enum { WORDS = 40000, PIDS = 64 };
+enum { WORDS = 40000, FEW_WORDS = 100, SMALL_FROM = 1000, PIDS = 64 }; /* from SMALL_FROM on, every other object is below 64 KiB */
 
 #define CHECK(condition) \
     do { \
@@ -27,24 +28,42 @@ static char folder[400];
 
 static void log_path(char out[512], manta_str dir) { snprintf(out, 512, "%.*s/log", (int)dir.size, dir.data); }
 
+static uint64_t now_us(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+typedef struct noted {
+    uint64_t name, us;
+    int pid;
+} noted;
+
+static bool read_run(FILE *f, noted *out) { return f && fscanf(f, "%" SCNu64 " %d %" SCNu64, &out->name, &out->pid, &out->us) == 3; }
+
 static void note_run(manta_str dir, uint64_t name)
 {
-    char path[512], line[64];
+    char path[512], line[96];
     log_path(path, dir);
-    int n = snprintf(line, sizeof line, "%" PRIu64 " %d\n", name, (int)getpid()), fd = open(path, O_WRONLY | O_APPEND | O_CREAT, 0600);
+    int n = snprintf(line, sizeof line, "%" PRIu64 " %d %" PRIu64 "\n", name, (int)getpid(), now_us()),
+        fd = open(path, O_WRONLY | O_APPEND | O_CREAT, 0600);
     if (fd < 0 || write(fd, line, (size_t)n) != n) abort();
     close(fd);
 }
 
-static uint32_t runs_of(uint64_t name)
+static FILE *open_log(void)
 {
     char path[512];
-    uint64_t who;
-    int pid;
-    uint32_t n = 0;
     log_path(path, manta_str_of(folder));
-    FILE *f = fopen(path, "r");
-    while (f && fscanf(f, "%" SCNu64 " %d", &who, &pid) == 2) n += who == name;
+    return fopen(path, "r");
+}
+
+static uint32_t runs_of(uint64_t name)
+{
+    uint32_t n = 0;
+    FILE *f = open_log();
+    for (noted r; read_run(f, &r);) n += r.name == name;
     if (f) fclose(f);
     return n;
 }
@@ -54,18 +73,14 @@ static uint32_t kill_all(void)
 {
     static int killed[PIDS];
     static uint32_t n;
-    char path[512];
-    uint64_t who;
     uint32_t now = 0;
-    int pid;
-    log_path(path, manta_str_of(folder));
-    FILE *f = fopen(path, "r");
-    while (f && fscanf(f, "%" SCNu64 " %d", &who, &pid) == 2) {
+    FILE *f = open_log();
+    for (noted r; read_run(f, &r);) {
         uint32_t i = 0;
-        while (i < n && killed[i] != pid) i++;
-        if (i < n || n == PIDS || pid == (int)getpid()) continue;
-        killed[n++] = pid;
-        now += kill(pid, SIGKILL) == 0;
+        while (i < n && killed[i] != r.pid) i++;
+        if (i < n || n == PIDS || r.pid == (int)getpid()) continue;
+        killed[n++] = r.pid;
+        now += kill(r.pid, SIGKILL) == 0;
     }
     if (f) fclose(f);
     return now;
@@ -73,12 +88,14 @@ static uint32_t kill_all(void)
 
 /* ---- tasks ---- */
 
+static uint64_t words_of(uint64_t name) { return name > SMALL_FROM && name % 2 ? FEW_WORDS : WORDS; }
+
 static manta_ref make(uint64_t first, uint64_t second, uint64_t name)
 {
     manta_ref ref = {{0, 0}};
-    uint64_t *data;
-    if (manta_create(WORDS * sizeof *data, &ref, (void **)&data)) return manta_fail(MANTA_EFAILED, "no object"), ref;
-    for (uint64_t i = 0; i < WORDS; i++) data[i] = first + 3 * second + name + i;
+    uint64_t *data, words = words_of(name);
+    if (manta_create(words * sizeof *data, &ref, (void **)&data)) return manta_fail(MANTA_EFAILED, "no object"), ref;
+    for (uint64_t i = 0; i < words; i++) data[i] = first + 3 * second + name + i;
     if (manta_seal(ref)) manta_fail(MANTA_EFAILED, "no object");
     return ref;
 }
@@ -106,9 +123,9 @@ static manta_ref grow_of(manta_ref of, uint64_t name)
 static bool has(manta_ref ref, uint64_t value)
 {
     manta_object o;
-    if (manta_object_get(ref, 60000, &o) || o.size != WORDS * sizeof value) return false;
+    if (manta_object_get(ref, 60000, &o) || (o.size != WORDS * sizeof value && o.size != FEW_WORDS * sizeof value)) return false;
     const uint64_t *at = o.data;
-    for (uint64_t i = 0; i < WORDS; i++)
+    for (uint64_t i = 0; i < o.size / sizeof value; i++)
         if (at[i] != value + i) return false;
     return true;
 }
@@ -237,7 +254,8 @@ MANTA_METHOD(Keeper, answer, int64_t, (uint32_t, at))
     manta_unpack_uint64_t(&r, &value);
     return (int64_t)value;
 }
-MANTA_CLASS(Keeper, keep, fetch, kept, end, answer)
+MANTA_METHOD(Keeper, pid, uint32_t) { return (void)self, (uint32_t)getpid(); }
+MANTA_CLASS(Keeper, keep, fetch, kept, end, answer, pid)
 
 /* The records are in the control store, so they do not come along with refs. */
 static void wait_until_stored(void)
@@ -303,6 +321,209 @@ static void collect(void)
     printf("all there\n");
 }
 
+/* ---- a whole node is lost ---- */
+
+/* LONG: 1001..1007, a chain; TOP: a diamond; HAD: fetched before the loss, and one that was made of it; WIDE: two that need both cpus of a node. */
+enum { LONG = 1001, LINKS = 7, TOP = 1010, HAD = 1020, WIDE = 1030, ENDED = 100, NEVER = 1040, ONCE = 1041, FRAIL = 1042, MADE = 9 };
+
+#define AT_GRID .labels = "zone=grid"
+
+/* Notes its end too, so one sees how many ran at a time. */
+MANTA_TASK(wide, manta_ref, (manta_str, dir), (uint64_t, name))
+{
+    note_run(dir, name);
+    for (uint64_t end = now_us() + 60000; now_us() < end;) {} /* not a wait: who waits lends its cpus */
+    note_run(dir, name + ENDED);
+    return make(0, 0, name);
+}
+
+/* Its process dies each time but the first. */
+MANTA_TASK(frail, manta_ref, (manta_str, dir), (uint64_t, name))
+{
+    struct stat s;
+    char path[520];
+    snprintf(path, sizeof path, "%.*s/frail", (int)dir.size, dir.data);
+    note_run(dir, name);
+    if (stat(path, &s) == 0) (void)raise(SIGKILL);
+    close(open(path, O_WRONLY | O_CREAT, 0600));
+    return make(0, 0, name);
+}
+
+static manta_ref grid_root(uint64_t name) { return manta_await(root_submit_with(MANTA_OPTIONS(AT_GRID), dir(), name)); }
+static manta_ref grid_grow(manta_ref of, uint64_t name)
+{
+    return manta_await(grow_submit_with(MANTA_OPTIONS(AT_GRID), dir(), name, manta_object_of(of)));
+}
+
+static void wait_for_file(const char *name)
+{
+    char path[512];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    for (int i = 0; i < 3000 && access(path, F_OK) != 0; i++) (void)manta_sleep(20);
+    CHECK(access(path, F_OK) == 0);
+}
+
+/* The cluster has seen that it is gone. */
+static void wait_for_nodes(size_t n)
+{
+    size_t count = 0;
+    for (int i = 0; i < 2000 && count != n; i++) {
+        (void)manta_sleep(5);
+        CHECK(manta_list_nodes(NULL, 0, &count) == MANTA_OK);
+    }
+    CHECK(count == n);
+}
+
+static void say(const char *text)
+{
+    printf("%s\n", text);
+    fflush(stdout);
+}
+
+static bool wide_overlap(void)
+{
+    int now = 0, most = 0;
+    FILE *f = open_log();
+    for (noted r; read_run(f, &r);) {
+        now += (r.name == WIDE || r.name == WIDE + 1) - (r.name == WIDE + ENDED || r.name == WIDE + 1 + ENDED);
+        if (now > most) most = now;
+    }
+    if (f) fclose(f);
+    return most != 1;
+}
+
+static void show_first_run(uint64_t since_us)
+{
+    uint64_t first_us = UINT64_MAX;
+    FILE *f = open_log();
+    for (noted r; read_run(f, &r);)
+        if (r.us > since_us && r.us < first_us) first_us = r.us;
+    if (f) fclose(f);
+    CHECK(first_us != UINT64_MAX);
+    printf("the first task began again %" PRIu64 " us after its object was asked for\n", first_us - since_us);
+}
+
+typedef struct graph {
+    manta_ref chain, end, had, of_had, wide[2], never, frail, made;
+    Keeper_ref keepers[2];
+} graph;
+
+static graph build(void)
+{
+    graph g = {.chain = grid_root(LONG), .had = grid_root(HAD)};
+    for (uint64_t i = 1; i < LINKS; i++) g.chain = grid_grow(g.chain, LONG + i);
+    manta_ref top = grid_root(TOP), left = grid_grow(top, TOP + 1), right = grid_grow(top, TOP + 2);
+    g.end = manta_await(join_submit_with(MANTA_OPTIONS(AT_GRID), dir(), TOP + 3, manta_object_of(left), manta_object_of(right)));
+    g.of_had = grid_grow(g.had, HAD + 1);
+    CHECK(has(g.had, HAD));
+    for (uint64_t i = 0; i < 2; i++) g.wide[i] = manta_await(wide_submit_with(MANTA_OPTIONS(AT_GRID, .cpus = 2), dir(), WIDE + i));
+    g.never = manta_await(root_submit_with(MANTA_OPTIONS(AT_GRID, .max_retries = MANTA_RETRIES_NONE), dir(), NEVER));
+    g.frail = manta_await(frail_submit_with(MANTA_OPTIONS(AT_GRID, .max_retries = 1), dir(), FRAIL));
+    Maker_ref maker = Maker_spawn_with(MANTA_OPTIONS(AT_GRID, .cpus = 1));
+    g.made = manta_await(Maker_make(maker, dir()));
+    g.keepers[0] = Keeper_spawn_with(MANTA_OPTIONS(.labels = "zone=keep"));
+    g.keepers[1] = Keeper_spawn_with(MANTA_OPTIONS(.labels = "zone=other"));
+    for (int i = 0; i < 2; i++) CHECK(manta_join(Keeper_keep(g.keepers[i], 0, g.chain)) == MANTA_OK);
+    return g;
+}
+
+/* Only another has a ref of it: it may run again once. */
+static void keep_once(const graph *g)
+{
+    (void)manta_scope_begin();
+    manta_ref once = manta_await(root_submit_with(MANTA_OPTIONS(AT_GRID, .max_retries = 1), dir(), ONCE));
+    CHECK(manta_join(Keeper_keep(g->keepers[0], 1, once)) == MANTA_OK);
+    (void)manta_scope_end();
+}
+
+static void check_ran(uint64_t from, uint64_t n, uint32_t times)
+{
+    for (uint64_t i = from; i < from + n; i++) {
+        if (runs_of(i) != times) printf("%" PRIu64 " ran %u times\n", i, runs_of(i));
+        CHECK(runs_of(i) == times);
+    }
+}
+
+/* All that holds cpus there waits for objects whose tasks need all of them. */
+static void get_wide(const graph *g)
+{
+    manta_uint64_t_future f[4];
+    for (int i = 0; i < 4; i++) f[i] = first_submit_with(MANTA_OPTIONS(AT_GRID), manta_object_of(g->wide[i % 2]));
+    for (uint64_t i = 0; i < 4; i++) CHECK(manta_await(f[i]) == WIDE + i % 2);
+    CHECK(has(g->wide[0], WIDE) && has(g->wide[1], WIDE + 1));
+    check_ran(WIDE, 2, 2);
+    CHECK(!wide_overlap());
+}
+
+static void get_all(const graph *g)
+{
+    uint64_t sum = 0, since = now_us();
+    manta_uint64_t_future f[2];
+    for (uint64_t i = 0; i < LINKS; i++) sum += LONG + i;
+    for (int i = 0; i < 2; i++) f[i] = Keeper_fetch(g->keepers[i], 0);
+    CHECK(has(g->chain, sum));
+    for (int i = 0; i < 2; i++) CHECK(manta_await(f[i]) == sum);
+    show_first_run(since);
+    CHECK(has(g->end, TOP + TOP + 1 + 3 * (TOP + TOP + 2) + TOP + 3));
+    CHECK(has(g->of_had, HAD + HAD + 1) && has(g->had, HAD));
+    check_ran(LONG, LINKS, 2);
+    check_ran(TOP, 4, 2);
+    check_ran(HAD, 1, 1);
+    check_ran(HAD + 1, 1, 2);
+}
+
+/* Lost with the node, made again, and lost again with the only process that had it. */
+static void lose_twice(const graph *g)
+{
+    uint64_t value;
+    manta_ref ref;
+    manta_object_stats before, s;
+    CHECK(manta_read_object_stats(&before) == MANTA_OK);
+    CHECK(manta_await(Keeper_fetch(g->keepers[0], 1)) == ONCE && runs_of(ONCE) == 2);
+    for (int i = 0; i < 400 && manta_read_object_stats(&s) == MANTA_OK && s.replicas > before.replicas; i++) (void)manta_sleep(25);
+    (void)manta_scope_begin();
+    CHECK(manta_get(Keeper_kept(g->keepers[0], 1), &ref) == MANTA_OK && manta_join(Keeper_keep(g->keepers[1], 1, ref)) == MANTA_OK);
+    (void)manta_scope_end();
+    CHECK(kill((pid_t)manta_await(Keeper_pid(g->keepers[0])), SIGKILL) == 0);
+    (void)kill_all();
+    CHECK(manta_get(Keeper_fetch(g->keepers[1], 1), &value) == MANTA_EOBJECTLOST);
+    printf("%s\n", manta_last_error()->message);
+    CHECK(manta_lost_reason_of(manta_last_error()) == MANTA_LOST_RETRIES_USED && runs_of(ONCE) == 2);
+}
+
+static void get_lost(const graph *g)
+{
+    CHECK(why_lost(g->never) == MANTA_LOST_NOT_RETRIABLE && runs_of(NEVER) == 1);
+    CHECK(why_lost(g->made) == MANTA_LOST_NO_RECORD && runs_of(MADE) == 1);
+    CHECK(why_lost(g->frail) == MANTA_LOST_TASK_FAILED && runs_of(FRAIL) == 3);
+    lose_twice(g);
+}
+
+/* The script ends the node with all copies when it reads "built", and compares tables when it reads "released". */
+static void lost_node(void)
+{
+    manta_object_stats s = {.records = 1};
+    (void)manta_scope_begin();
+    graph g = build();
+    keep_once(&g);
+    say("built");
+    wait_for_file("killed");
+    wait_for_nodes(4);
+    get_all(&g);
+    get_wide(&g);
+    get_lost(&g);
+    (void)manta_join(Keeper_end(g.keepers[1]));
+    (void)manta_scope_end();
+    for (int i = 0; i < 400 && s.records; i++) {
+        (void)manta_sleep(25);
+        CHECK(manta_read_object_stats(&s) == MANTA_OK);
+    }
+    printf("records %" PRIu64 ", held %" PRIu64 ", replicas %" PRIu64 "\n", s.records, s.held, s.replicas);
+    CHECK(!s.records && !s.record_bytes);
+    say("released");
+    wait_for_file("checked");
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -310,7 +531,8 @@ int main(int argc, char **argv)
         void (*run)(void);
         bool rebuilds;
     } all[] = {{"chain", chain, true}, {"diamond", diamond, true}, {"waiters", waiters, true}, {"reasons", reasons, true},
-        {"budget", budget, true}, {"collected", collected, false}, {"orphans", orphans, false}, {"collect", collect, false}};
+        {"budget", budget, true}, {"collected", collected, false}, {"orphans", orphans, false}, {"collect", collect, false},
+        {"lost_node", lost_node, true}};
     manta_t *m = manta_init(&argc, &argv);
     if (!m || argc < 3) return 2;
     snprintf(folder, sizeof folder, "%s", argv[2]);
