@@ -24,6 +24,7 @@ enum {
     ANCESTORS = 256         /* that are carried along */
 };
 #define LINEAGE_BYTES_DEFAULT (64ull << 20)
+#define LINEAGE_BYTES_NONE 1
 
 static struct {
     pthread_mutex_t lock;
@@ -276,6 +277,7 @@ static void add(worker *w, lineage_spec *s, const gathered_refs *arguments)
 
 void lineage_add(worker *w, const lineage_made *made)
 {
+    if (all.limit == LINEAGE_BYTES_NONE) return;
     manta_ref answer = made->answer;
     gathered_refs outputs = made->result ? refs_gather(&made->method->result, made->result) : (gathered_refs){&answer, 1, false};
     gathered_refs arguments = refs_gather(&made->method->arguments, made->arguments);

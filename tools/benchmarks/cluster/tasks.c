@@ -2,8 +2,10 @@
  * Tasks, actors and placement groups of a job, to be run on a cluster (manta run manta_tasks_bench), or alone for comparison.
  *
  *     manta_tasks_bench [--tasks N] [--actors N] [--groups N] [--rounds N]
+ *     manta_tasks_bench --lineage N
  *
- * A table of medians; without a cluster there are no placement groups.
+ * A table of medians; without a cluster there are no placement groups. The second form runs N tasks that make an object each, once with all refs dropped soon, once with all kept until the control store has their
+ * records, prints the two rates, and then waits for the end of its input, so that one can look at the control store. tools/bench runs it in turns with MANTA_LINEAGE_BYTES=1, which keeps no records.
  */
 #include <stdbool.h>
 #include <stdio.h>
@@ -21,6 +23,13 @@ static double now_s(void)
 }
 
 MANTA_TASK(square, int64_t, (int64_t, x)) { return x * x; }
+
+MANTA_TASK(box, manta_ref, (int64_t, x))
+{
+    manta_ref ref = {{0, 0}};
+    if (manta_put(&x, sizeof x, &ref)) manta_fail(MANTA_EFAILED, "no object: %s", manta_last_error()->message);
+    return ref;
+}
 
 MANTA_ACTOR(Cell, int64_t value;)
 MANTA_METHOD(Cell, init, void, (int64_t, value)) { self->value = value; }
@@ -86,6 +95,43 @@ static void bench_groups(int n, uint32_t bundles, int which, int round)
     results[which][round] = n / (now_s() - start);
 }
 
+enum { WAVE = 1000 };
+static void wave_of_boxes(void)
+{
+    manta_manta_ref_future f[WAVE];
+    for (int k = 0; k < WAVE; k++) f[k] = box_submit(k);
+    for (int k = 0; k < WAVE; k++) wrong |= manta_await(f[k]).id[0] == 0;
+}
+
+/* Tasks a second; *out_stored_s: until their records are in the control store. */
+static double bench_boxes(int64_t n, bool keeps, double *out_stored_s)
+{
+    manta_object_stats s = {.records = 0};
+    double start = now_s();
+    if (keeps) (void)manta_scope_begin();
+    for (int64_t i = 0; i < n; i += WAVE) {
+        if (!keeps) (void)manta_scope_begin();
+        wave_of_boxes();
+        if (!keeps) (void)manta_scope_end();
+    }
+    double done = now_s();
+    while (keeps && manta_read_object_stats(&s) == MANTA_OK && s.records_stored < s.records && now_s() - done < 30) (void)manta_sleep(10);
+    *out_stored_s = now_s() - done;
+    return (double)n / (done - start);
+}
+
+static void bench_lineage(int64_t n)
+{
+    double unused, stored_s;
+    (void)bench_boxes(WAVE, false, &unused);
+    double soon = bench_boxes(n, false, &unused), kept = bench_boxes(n, true, &stored_s);
+    printf("%.0f %.0f %.3f\n", soon, kept, stored_s);
+    fflush(stdout);
+    while (getchar() != EOF) continue;
+    (void)manta_scope_end();
+    if (wrong) fprintf(stderr, "a result was wrong: %s\n", manta_last_error()->message);
+}
+
 static int by_value(const void *a, const void *b)
 {
     return *(const double *)a < *(const double *)b ? -1 : *(const double *)a > *(const double *)b;
@@ -99,20 +145,25 @@ static void print(const char *format, int which, int rounds)
 
 int main(int argc, char **argv)
 {
-    int64_t tasks = 1000000, actors = 10000;
+    int64_t tasks = 1000000, actors = 10000, lineage = 0;
     int rounds = 5, groups = 200;
     manta_t *m = manta_init(&argc, &argv);
     manta_node_info node[1];
     size_t nodes = 0;
     if (!m) return 1;
     for (int i = 1; i + 1 < argc; i += 2) {
-        if (strcmp(argv[i], "--tasks") == 0) tasks = atoll(argv[i + 1]);
+        if (strcmp(argv[i], "--lineage") == 0) lineage = atoll(argv[i + 1]);
+        else if (strcmp(argv[i], "--tasks") == 0) tasks = atoll(argv[i + 1]);
         else if (strcmp(argv[i], "--actors") == 0) actors = atoll(argv[i + 1]);
         else if (strcmp(argv[i], "--groups") == 0) groups = atoi(argv[i + 1]);
         else if (strcmp(argv[i], "--rounds") == 0) rounds = atoi(argv[i + 1]);
     }
     if (argc % 2 == 0 || rounds < 1 || rounds > ROUNDS_MAX || tasks < 1 || actors < 32 || groups < 1)
         return fprintf(stderr, "usage: manta_tasks_bench [--tasks N] [--actors N] [--groups N] [--rounds N]\n"), 2;
+    if (lineage) {
+        bench_lineage(lineage);
+        return manta_shutdown(m) == MANTA_OK && !wrong ? 0 : 1;
+    }
     (void)manta_list_nodes(node, 1, &nodes);
     for (int i = 0; i < rounds; i++) {
         bench_tasks(tasks, i);
