@@ -4,8 +4,8 @@
  * A record is kept while an output is alive here, a process borrows one, a record that is kept names one among its arguments, or it runs. What arguments are made of is itself a record, so nothing is held for it; arguments
  * that nobody knows how to make are held.
  *
- * Nothing tells when an output's last count goes, so a timer looks: LOOK_AT records each LOOK_MS, and a spec goes when two looks in a row found it unneeded, because a process that was given a ref by another may still
- * have to say so. Over the budget the oldest records lose their bytes, then go.
+ * Nothing tells when an output's last count goes, so a timer looks at all records within LOOK_MS, LOOK_AT at a time, and a spec goes when two looks in a row found it unneeded, because a process that was given a ref by another
+ * may still have to say so. Over the budget the oldest records lose their bytes, then go.
  */
 #include <stdio.h>
 #include <string.h>
@@ -151,13 +151,18 @@ static void keep_budget(lineage_spec **gone)
 
 /* ---- looking ---- */
 
-static void look_at(lineage_spec *s, lineage_spec **gone)
+static bool is_needed_now(lineage_spec *s)
 {
     for (uint32_t i = 0; i < s->n_outputs; i++) {
         manta_ref *here = &s->outputs[i].local;
         if (here->id[0] && the_objects->view(*here, NULL, NULL) == MANTA_ESTALE) *here = (manta_ref){{0, 0}};
     }
-    if (is_needed(s)) s->is_unneeded = false;
+    return is_needed(s);
+}
+
+static void look_at(lineage_spec *s, lineage_spec **gone)
+{
+    if (is_needed_now(s)) s->is_unneeded = false;
     else if (s->is_unneeded) take_out(s, gone);
     else s->is_unneeded = true;
 }
@@ -189,7 +194,8 @@ static void look(worker *w, pool_timer *t)
     }
     bool news = all.n_drops || has_to_ship();
     all.is_timed = all.count && lineage_is_on();
-    if (all.is_timed) pool_timer_start(w, &all.timer, pool_now_ns() + LOOK_MS * OS_NS_PER_MS);
+    uint64_t pause_ns = LOOK_MS * OS_NS_PER_MS / (1 + all.count / LOOK_AT);
+    if (all.is_timed) pool_timer_start(w, &all.timer, pool_now_ns() + pause_ns);
     pthread_mutex_unlock(&all.lock);
     free_all(w, gone);
     if (news) lineage_ship();
@@ -220,11 +226,11 @@ static lineage_spec *spec_new(const lineage_made *made, const gathered_refs *out
     for (uint32_t i = 0; i < outputs->count; i++)
         s->outputs[i] = (lineage_output){.root = transfer_root(outputs->items[i]), .local = outputs->items[i], .spec = s, .index = i};
     if (!made->retries) return s;
-    manta_ref *roots = base_alloc(outputs->count * sizeof *roots);
-    for (uint32_t i = 0; roots && i < outputs->count; i++) roots[i] = s->outputs[i].root;
-    s->record = roots ? record_pack(made, roots, outputs->count, &s->record_bytes) : NULL;
+    s->demand = made->demand;
+    s->retries = made->retries;
+    s->priority = made->priority;
+    s->record = arguments_pack(made, &s->record_bytes);
     if (!s->record) s->reason = MANTA_LOST_NO_MEMORY;
-    base_free(roots);
     return s;
 }
 
@@ -317,11 +323,9 @@ typedef struct carried { /* copies of records that go ahead of a message, the ne
 static void gather_carried(lineage_spec *s, carried *c)
 {
     if (s->is_shipped || !s->record || c->count == ANCESTORS) return;
-    void *copy = base_alloc(s->record_bytes);
+    void *copy = record_pack(s, &c->bytes[c->count]);
     if (!copy) return;
-    memcpy(copy, s->record, s->record_bytes);
-    c->records[c->count] = copy;
-    c->bytes[c->count++] = s->record_bytes;
+    c->records[c->count++] = copy;
     for (uint32_t i = 0; i < s->n_parents; i++) {
         lineage_output *o = find(s->parents[i]);
         if (o) gather_carried(o->spec, c);
@@ -370,6 +374,12 @@ static void unborrow(lineage_output *o, uint64_t process)
         }
 }
 
+static void ship_after_all(lineage_spec *s)
+{
+    s->is_unshippable = s->is_adopted;
+    if (!s->is_adopted && (!all.next_ship || all.next_ship->made_ns > s->made_ns)) all.next_ship = s;
+}
+
 static void borrow_begins(lineage_output *o, uint64_t process)
 {
     if (o->n_borrowers >= BORROWERS_LIMIT) return;
@@ -377,6 +387,7 @@ static void borrow_begins(lineage_output *o, uint64_t process)
     if (!more) return; /* it may go too early, and then be lost with a reason */
     o->borrowers = more;
     o->borrowers[o->n_borrowers++] = process;
+    if (o->spec->is_unshippable) ship_after_all(o->spec);
 }
 
 const char *lineage_borrowed(uint64_t process, const void *data, size_t bytes, bool begins)
@@ -489,9 +500,7 @@ void *lineage_run_record(lineage_spec *s, uint64_t since_ns, size_t *out_bytes, 
     void *copy = NULL;
     pthread_mutex_lock(&all.lock);
     *out_reason = !s->record ? s->reason : !s->runs_left ? MANTA_LOST_RETRIES_USED : MANTA_LOST_NO_MEMORY;
-    if (s->record && s->runs_left && (copy = base_alloc(s->record_bytes))) {
-        memcpy(copy, s->record, s->record_bytes);
-        *out_bytes = s->record_bytes;
+    if (s->record && s->runs_left && (copy = record_pack(s, out_bytes))) {
         s->runs_left--;
         note_start(since_ns);
     }
@@ -503,13 +512,17 @@ void *lineage_run_record(lineage_spec *s, uint64_t since_ns, size_t *out_bytes, 
 
 static void batch_add(lineage_batch *b, lineage_spec *s)
 {
-    manta_bytes record = {s->record, s->record_bytes};
+    size_t bytes = 0;
+    void *packed = record_pack(s, &bytes);
+    manta_bytes record = {packed, bytes};
+    if (!packed) return; /* later */
     for (uint32_t i = 0; i < s->n_outputs; i++, b->n_records++) {
         manta_pack_array(&b->records, 3);
         manta_pack_uint64_t(&b->records, &s->outputs[i].root.id[0]);
         manta_pack_uint64_t(&b->records, &s->outputs[i].root.id[1]);
         manta_pack_manta_bytes(&b->records, &record);
     }
+    base_free(packed);
     s->references++;
     b->specs[b->count++] = s;
 }
@@ -522,7 +535,7 @@ bool lineage_batch_take(lineage_batch *b)
     lineage_spec *s = has_to_ship() ? all.next_ship : NULL;
     b->job = s ? s->job : 0;
     for (; s && b->count < 256 && manta_writer_size(&b->records) < SHIP_BYTES; s = s->newer) {
-        if (s->record_bytes > SHIP_BYTES) s->is_unshippable = true;
+        if (s->record_bytes > SHIP_BYTES || !is_needed_now(s)) s->is_unshippable = true; /* see borrow_begins */
         if (s->job == b->job && is_for_shipping(s)) batch_add(b, s);
     }
     pthread_mutex_unlock(&all.lock);

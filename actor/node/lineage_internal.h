@@ -26,8 +26,11 @@ typedef struct lineage_output {
 typedef struct lineage_spec {
     struct lineage_spec *older, *newer;
     const manta_method *method;
-    unsigned char *record; /* NULL: `reason` says why */
+    unsigned char *record; /* of another process's: all of it; else the packed arguments alone, the rest is below. NULL: `reason` says why */
     size_t record_bytes, cost;
+    const demand *demand; /* NULL: another process's */
+    uint32_t retries;
+    manta_priority priority;
     manta_lost_reason reason;
     uint32_t references; /* a run, and specs whose tasks take an output of this one */
     uint32_t runs_left;
@@ -51,7 +54,9 @@ typedef struct gathered_refs {
 } gathered_refs;
 gathered_refs refs_gather(const manta_layout *layout, const void *value); /* as refs of this process */
 /* base_free; NULL: no memory, or something cannot be packed. */
-unsigned char *record_pack(const lineage_made *made, const manta_ref *roots, uint32_t n_roots, size_t *out_bytes);
+unsigned char *arguments_pack(const lineage_made *made, size_t *out_bytes);
+/* The record as it travels, of one that has its bytes; base_free; NULL: no memory. Under the lock. Most records go before anybody asks for this. */
+unsigned char *record_pack(const lineage_spec *s, size_t *out_bytes);
 bool record_read(const void *bytes, size_t size, MantaRecord *out); /* views */
 
 /* ---- lineage.c ---- */

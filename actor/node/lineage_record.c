@@ -28,49 +28,69 @@ gathered_refs refs_gather(const manta_layout *layout, const void *value)
 
 /* ---- records as bytes ---- */
 
-static bool pack_arguments(manta_writer *w, const lineage_made *made)
+static void *copy_of(const void *bytes, size_t size)
 {
-    manta_writer_init_growing(w);
-    transfer_pack_record(w);
-    made->method->arguments.pack(w, made->arguments);
-    transfer_pack_record(NULL);
-    return w->status == MANTA_OK;
-}
-
-static void *copy_of(const manta_writer *w, size_t *out_bytes)
-{
-    *out_bytes = manta_writer_size(w);
-    void *copy = w->status ? NULL : base_alloc(*out_bytes);
-    if (copy) memcpy(copy, w->start, *out_bytes);
+    void *copy = base_alloc(size + 1);
+    if (copy && size) memcpy(copy, bytes, size);
     return copy;
 }
 
-unsigned char *record_pack(const lineage_made *made, const manta_ref *roots, uint32_t n_roots, size_t *out_bytes)
+static void *pack_into(manta_writer *w, const lineage_made *made, size_t *out_bytes)
 {
-    manta_writer arguments, w;
-    void *packed = NULL;
-    const demand *d = made->demand;
-    if (pack_arguments(&arguments, made)) {
-        MantaRecord r = {.method = method_hash(made->method),
-            .owner = the_node.process,
-            .job = the_job.id,
-            .retries = made->retries,
-            .priority = made->priority,
-            .need = manta_str_of(d->need_text),
-            .labels = manta_str_of(d->labels),
-            .where = (int32_t)d->strategy,
-            .node = d->node,
-            .group = d->group,
-            .bundle = d->bundle,
-            .is_answer = !made->result,
-            .outputs = {roots, n_roots * sizeof(manta_ref)},
-            .arguments = {arguments.start, manta_writer_size(&arguments)}};
-        manta_writer_init_growing(&w);
-        manta_pack_MantaRecord(&w, &r);
-        packed = copy_of(&w, out_bytes);
-        manta_writer_fini(&w);
-    }
-    manta_writer_fini(&arguments);
+    transfer_pack_record(w);
+    made->method->arguments.pack(w, made->arguments);
+    transfer_pack_record(NULL);
+    *out_bytes = manta_writer_size(w);
+    return w->status ? NULL : copy_of(w->start, *out_bytes);
+}
+
+unsigned char *arguments_pack(const lineage_made *made, size_t *out_bytes)
+{
+    unsigned char some[512];
+    manta_writer w;
+    manta_writer_init(&w, some, sizeof some);
+    void *packed = pack_into(&w, made, out_bytes);
+    if (w.status != MANTA_ELIMIT) return packed;
+    manta_writer_init_growing(&w);
+    packed = pack_into(&w, made, out_bytes);
+    manta_writer_fini(&w);
+    return packed;
+}
+
+static void pack_own(manta_writer *w, const lineage_spec *s, const manta_ref *roots)
+{
+    const demand *d = s->demand;
+    MantaRecord r = {.method = method_hash(s->method),
+        .owner = s->owner,
+        .job = s->job,
+        .retries = s->retries,
+        .priority = s->priority,
+        .need = manta_str_of(d->need_text),
+        .labels = manta_str_of(d->labels),
+        .where = (int32_t)d->strategy,
+        .node = d->node,
+        .group = d->group,
+        .bundle = d->bundle,
+        .is_answer = s->is_answer,
+        .outputs = {roots, s->n_outputs * sizeof(manta_ref)},
+        .arguments = {s->record, s->record_bytes}};
+    manta_pack_MantaRecord(w, &r);
+}
+
+unsigned char *record_pack(const lineage_spec *s, size_t *out_bytes)
+{
+    manta_writer w;
+    *out_bytes = s->record_bytes;
+    if (!s->demand) return copy_of(s->record, s->record_bytes);
+    manta_ref *roots = base_alloc(s->n_outputs * sizeof *roots);
+    if (!roots) return NULL;
+    for (uint32_t i = 0; i < s->n_outputs; i++) roots[i] = s->outputs[i].root;
+    manta_writer_init_growing(&w);
+    pack_own(&w, s, roots);
+    base_free(roots);
+    *out_bytes = manta_writer_size(&w);
+    void *packed = w.status ? NULL : copy_of(w.start, *out_bytes);
+    manta_writer_fini(&w);
     return packed;
 }
 
