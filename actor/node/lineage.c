@@ -5,7 +5,7 @@
  * that nobody knows how to make are held.
  *
  * Nothing tells when an output's last count goes, so a timer looks at all records within LOOK_MS, LOOK_AT at a time, and a spec goes when two looks in a row found it unneeded, because a process that was given a ref by another
- * may still have to say so. Over the budget the oldest records lose their bytes, then go.
+ * may still have to say so. Over the budget the oldest records go; of those that others were made of only the bytes. What went last is remembered by its roots, and may still be in the control store.
  */
 #include <stdio.h>
 #include <string.h>
@@ -16,9 +16,10 @@
 
 enum {
     LOOK_MS = 200,
-    LOOK_AT = 4096,
+    LOOK_AT = 512,
     BORROWERS_LIMIT = 1 << 16,
     DROPS_LIMIT = 1 << 14,
+    EVICTED_LIMIT = 4096,
     SHIP_BYTES = 256 << 10, /* in one command */
     FOREIGN_MS = 60000,     /* by then its owner has shipped it, or is known to be gone */
     ANCESTORS = 256         /* that are carried along */
@@ -33,6 +34,8 @@ static struct {
     rebuild *searching;
     manta_ref *drops;
     uint32_t n_drops;
+    manta_ref *evicted; /* a ring */
+    uint64_t n_evicted;
     uint64_t after_ns;
     uint64_t limit, bytes, count, shipped;
     lineage_counts counts;
@@ -114,13 +117,15 @@ static void spec_memory_free(lineage_spec *s)
 }
 
 /* Those that are to be freed without the lock are put into *gone, by `newer`. */
-static void take_out(lineage_spec *s, lineage_spec **gone)
+static void take_out(lineage_spec *s, bool evicts, lineage_spec **gone)
 {
     leave_list(s);
     for (uint32_t i = 0; i < s->n_outputs; i++)
         if (find(s->outputs[i].root) == &s->outputs[i]) {
             (void)id_table_remove(&all.by_root, key_of(s->outputs[i].root));
-            if (s->is_shipped && !s->is_adopted && all.drops && all.n_drops < DROPS_LIMIT) all.drops[all.n_drops++] = s->outputs[i].root;
+            if (evicts && all.evicted) all.evicted[all.n_evicted++ % EVICTED_LIMIT] = s->outputs[i].root;
+            else if (s->is_shipped && !s->is_adopted && all.drops && all.n_drops < DROPS_LIMIT)
+                all.drops[all.n_drops++] = s->outputs[i].root;
         }
     for (uint32_t i = 0; i < s->n_parents; i++) {
         lineage_output *o = find(s->parents[i]);
@@ -139,13 +144,20 @@ static void free_all(worker *w, lineage_spec *gone)
     }
 }
 
+static bool was_evicted(manta_ref root)
+{
+    uint64_t n = all.n_evicted < EVICTED_LIMIT ? all.n_evicted : EVICTED_LIMIT;
+    while (n && !ref_is(all.evicted[n - 1], root)) n--;
+    return n != 0;
+}
+
 static void keep_budget(lineage_spec **gone)
 {
-    for (lineage_spec *s = all.oldest; s && all.bytes > all.limit; s = s->newer)
-        if (s->record && !s->is_running) drop_record(s, MANTA_LOST_OVER_BUDGET);
     for (lineage_spec *s = all.oldest, *next; s && all.bytes > all.limit; s = next) {
         next = s->newer;
-        if (!s->is_running && !s->references) take_out(s, gone);
+        if (s->is_running) continue;
+        if (!s->references) take_out(s, true, gone);
+        else if (s->record) drop_record(s, MANTA_LOST_OVER_BUDGET);
     }
 }
 
@@ -163,7 +175,7 @@ static bool is_needed_now(lineage_spec *s)
 static void look_at(lineage_spec *s, lineage_spec **gone)
 {
     if (is_needed_now(s)) s->is_unneeded = false;
-    else if (s->is_unneeded) take_out(s, gone);
+    else if (s->is_unneeded) take_out(s, false, gone);
     else s->is_unneeded = true;
 }
 
@@ -299,9 +311,17 @@ bool lineage_is_known(manta_ref root)
 {
     pthread_mutex_lock(&all.lock);
     lineage_output *o = all.count ? find(root) : NULL;
-    bool known = o && !o->spec->is_foreign;
+    bool known = o ? !o->spec->is_foreign : was_evicted(root);
     pthread_mutex_unlock(&all.lock);
     return known;
+}
+
+bool lineage_was_evicted(manta_ref root)
+{
+    pthread_mutex_lock(&all.lock);
+    bool was = was_evicted(root);
+    pthread_mutex_unlock(&all.lock);
+    return was;
 }
 
 bool lineage_record_owner(manta_ref root, uint64_t *out)
@@ -615,6 +635,8 @@ void lineage_start(uint64_t limit_bytes, uint32_t ship_after_ms)
     enum { AFTER_MS = 200 };
     all.after_ns = ship_after_ms == UINT32_MAX ? UINT64_MAX : (ship_after_ms ? ship_after_ms : AFTER_MS) * (uint64_t)OS_NS_PER_MS;
     all.drops = base_alloc(DROPS_LIMIT * sizeof *all.drops);
+    all.evicted = base_alloc(EVICTED_LIMIT * sizeof *all.evicted);
+    all.n_evicted = 0;
     all.limit = limit_bytes ? limit_bytes : LINEAGE_BYTES_DEFAULT;
     all.counts = (lineage_counts){.records = 0};
 }
@@ -631,11 +653,13 @@ void lineage_stop(worker *w)
     pthread_mutex_lock(&all.lock);
     if (all.is_timed) (void)pool_timer_cancel(&all.timer);
     all.is_timed = false;
-    while (all.oldest) take_out(all.oldest, &gone);
+    while (all.oldest) take_out(all.oldest, false, &gone);
     id_table_fini(&all.by_root);
     base_free(all.drops);
-    all.drops = NULL;
+    base_free(all.evicted);
+    all.drops = all.evicted = NULL;
     all.n_drops = 0;
+    all.n_evicted = 0;
     pthread_mutex_unlock(&all.lock);
     free_all(w, gone);
 }

@@ -26,7 +26,8 @@ typedef struct lineage_output {
 typedef struct lineage_spec {
     struct lineage_spec *older, *newer;
     const manta_method *method;
-    unsigned char *record; /* of another process's: all of it; else the packed arguments alone, the rest is below. NULL: `reason` says why */
+    unsigned char
+        *record; /* of another process's: all of it; else the packed arguments alone, the rest is below. NULL: `reason` says why */
     size_t record_bytes, cost;
     const demand *demand; /* NULL: another process's */
     uint32_t retries;
@@ -80,6 +81,7 @@ uint32_t lineage_drops_take(manta_ref *out, uint32_t capacity); /* roots of ship
 /* Adds what another process packed. */
 manta_status lineage_take_in(worker *w, const void *record, size_t bytes, bool is_foreign);
 bool lineage_record_owner(manta_ref root, uint64_t *out); /* of a record that is here, whoever owns it; false: there is none */
+bool lineage_was_evicted(manta_ref root);                 /* not long ago, for the budget */
 void lineage_carry(manta_ref root, struct peer *target);  /* what is known here, and may be known nowhere else */
 /* Those that wait while their record is searched. */
 rebuild *lineage_searching_take(manta_ref root);

@@ -280,7 +280,7 @@ static manta_lost_reason find_owner(manta_ref root, uint64_t *out)
     manta_lost_reason reason;
     if (lineage_record_owner(root, out)) return MANTA_LOST_NONE;
     void *copy = lineage_fetch(root, &bytes, &reason);
-    if (!copy) return reason;
+    if (!copy) return lineage_was_evicted(root) ? MANTA_LOST_OVER_BUDGET : reason;
     bool ok = record_read(copy, bytes, &record);
     if (ok) *out = record.owner;
     base_free(copy);
