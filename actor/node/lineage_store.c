@@ -15,7 +15,7 @@
 
 enum {
     ADOPTED = 64,
-    LEASE_MS = 4500,
+    LEASE_MS = 2000, /* a process that is silent for so long is lost */
     WATCH_MS = LEASE_MS / 3,
     KEEP_EVERY_MS = 60000,
     TRIES = 40,

@@ -321,6 +321,22 @@ static void collect(void)
     printf("all there\n");
 }
 
+/* Another job, which has the refs from the actor, when the actor dies that stood for their owner, and has made the first one already: this process stands for it then. */
+static void inherit(void)
+{
+    uint64_t value, since;
+    manta_ref refs[DEPTH];
+    Keeper_ref k = keeper();
+    CHECK(manta_get(Keeper_fetch(k, 0), &value) == MANTA_OK && value == 1 && runs_of(1) == 2);
+    for (uint32_t i = 0; i < DEPTH; i++) CHECK(manta_get(Keeper_kept(k, i), &refs[i]) == MANTA_OK);
+    CHECK(kill((pid_t)manta_await(Keeper_pid(k)), SIGKILL) == 0);
+    since = now_us();
+    for (uint32_t i = DEPTH; i-- > 0;) CHECK(has(refs[i], (i + 1) * (i + 2) / 2));
+    printf("all there after %" PRIu64 " ms\n", (now_us() - since) / 1000);
+    CHECK(runs_of(1) == 3);
+    for (uint64_t i = 2; i <= DEPTH; i++) CHECK(runs_of(i) == 2);
+}
+
 /* ---- a whole node is lost ---- */
 
 /* LONG: 1001..1007, a chain; TOP: a diamond; HAD: fetched before the loss, and one that was made of it; WIDE: two that need both cpus of a node. */
@@ -534,7 +550,7 @@ int main(int argc, char **argv)
         bool rebuilds;
     } all[] = {{"chain", chain, true}, {"diamond", diamond, true}, {"waiters", waiters, true}, {"reasons", reasons, true},
         {"budget", budget, true}, {"collected", collected, false}, {"orphans", orphans, false}, {"collect", collect, false},
-        {"lost_node", lost_node, true}};
+        {"inherit", inherit, false}, {"lost_node", lost_node, true}};
     manta_t *m = manta_init(&argc, &argv);
     if (!m || argc < 3) return 2;
     snprintf(folder, sizeof folder, "%s", argv[2]);

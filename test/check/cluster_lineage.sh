@@ -19,6 +19,7 @@ MANTA_LINEAGE_BYTES=8192 MANTA_LINEAGE_AFTER_MS=4294967295 app budget
 # The driver is killed: its workers and their objects go; a detached actor that has the refs, and another job, still get every one.
 timeout 60 "$build/manta" start --address "$head" --cores 1 --labels zone=keep --store-bytes 134217728 >"$tmp/node" || fail "a node does not start"
 wait_for "^4 nodes" "$build/manta" status --address "$head"
+# orphans AFTER_MS HOW: what another job does then
 orphans() {
     rm -f "$tmp/log"
     MANTA_NAMESPACE=lineage MANTA_LINEAGE_AFTER_MS=$1 "$build/manta" run --address "$head" "$build/test_app_lineage" orphans "$tmp" >"$tmp/first" 2>"$tmp/err" &
@@ -30,9 +31,10 @@ orphans() {
     for pid in $(cut -d' ' -f2 "$tmp/log" | sort -u); do
         for _ in $(seq 200); do kill -0 "$pid" 2>/dev/null || break; sleep 0.05; done
     done
-    MANTA_NAMESPACE=lineage timeout 120 "$build/manta" run --address "$head" "$build/test_app_lineage" collect "$tmp" >"$tmp/run" 2>"$tmp/err" || fail "collect: $(cat "$tmp/run" "$tmp/err")"
-    grep -q "all there" "$tmp/run" || fail "collect: $(cat "$tmp/run" "$tmp/err")"
-    echo "orphans ($1): $(cat "$tmp/run")"
+    MANTA_NAMESPACE=lineage timeout 120 "$build/manta" run --address "$head" "$build/test_app_lineage" "$2" "$tmp" >"$tmp/run" 2>"$tmp/err" || fail "$2: $(cat "$tmp/run" "$tmp/err")"
+    grep -q "all there" "$tmp/run" || fail "$2: $(cat "$tmp/run" "$tmp/err")"
+    echo "orphans ($1), $2: $(cat "$tmp/run")"
 }
-orphans 200 # the records are in the control store
-orphans 4294967295 # they have come along with the refs
+orphans 200 collect # the records are in the control store
+orphans 4294967295 collect # they have come along with the refs
+orphans 200 inherit # the actor dies too

@@ -4,13 +4,14 @@
  *     manta_tasks_bench [--tasks N] [--actors N] [--groups N] [--rounds N]
  *     manta_tasks_bench --lineage N
  *
- * A table of medians; without a cluster there are no placement groups. The second form runs N tasks that make an object each, once with all refs dropped soon, once with all kept until the control store has their
- * records, prints the two rates, and then waits for the end of its input, so that one can look at the control store. tools/bench runs it in turns with MANTA_LINEAGE_BYTES=1, which keeps no records.
+ * A table of medians; without a cluster there are no placement groups. The second form runs tasks that make an object each: N with all refs dropped soon, N with all kept until the control store has their
+ * records, prints the two rates and what the driver needed of its cpus, and then waits for the end of its input, so that one can look at the control store. tools/bench runs it in turns with MANTA_LINEAGE_BYTES=1, which keeps no records.
  */
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include <manta/manta.h>
@@ -95,6 +96,13 @@ static void bench_groups(int n, uint32_t bundles, int which, int round)
     results[which][round] = n / (now_s() - start);
 }
 
+static double cpu_s(void)
+{
+    struct rusage r;
+    getrusage(RUSAGE_SELF, &r);
+    return (double)(r.ru_utime.tv_sec + r.ru_stime.tv_sec) + (double)(r.ru_utime.tv_usec + r.ru_stime.tv_usec) * 1e-6;
+}
+
 enum { WAVE = 1000 };
 static void wave_of_boxes(void)
 {
@@ -115,7 +123,7 @@ static double bench_boxes(int64_t n, bool keeps, double *out_stored_s)
         if (!keeps) (void)manta_scope_end();
     }
     double done = now_s();
-    while (keeps && manta_read_object_stats(&s) == MANTA_OK && s.records_stored < s.records && now_s() - done < 30) (void)manta_sleep(10);
+    while (keeps && manta_read_object_stats(&s) == MANTA_OK && s.records_stored < s.records && now_s() - done < 30) (void)manta_sleep(50);
     *out_stored_s = now_s() - done;
     return (double)n / (done - start);
 }
@@ -124,8 +132,9 @@ static void bench_lineage(int64_t n)
 {
     double unused, stored_s;
     (void)bench_boxes(WAVE, false, &unused);
-    double soon = bench_boxes(n, false, &unused), kept = bench_boxes(n, true, &stored_s);
-    printf("%.0f %.0f %.3f\n", soon, kept, stored_s);
+    double begun_s = cpu_s(), soon = bench_boxes(n, false, &unused), between_s = cpu_s(), kept = bench_boxes(n, true, &stored_s);
+    printf("%.0f %.0f %.3f %.3f %.3f\n", soon, kept, (between_s - begun_s) / (double)n * 1e6, (cpu_s() - between_s) / (double)n * 1e6,
+        stored_s);
     fflush(stdout);
     while (getchar() != EOF) continue;
     (void)manta_scope_end();
