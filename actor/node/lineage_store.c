@@ -66,7 +66,8 @@ void lineage_store_stop(void)
 
 /* ---- shipping ---- */
 
-static manta_status send_records(const lineage_batch *b)
+/* Nothing is held over the call: the system may stop meanwhile. */
+static manta_status send_records(lineage_batch *b)
 {
     manta_writer list, w;
     gcs_reply reply;
@@ -75,9 +76,9 @@ static manta_status send_records(const lineage_batch *b)
     manta_pack_raw(&list, b->records.start, manta_writer_size(&b->records));
     manta_writer_init_growing(&w);
     gcs_write_lineage_add(&w, NULL, &(gcs_lineage_add){b->job, {list.start, manta_writer_size(&list)}});
-    manta_status status = control_call("lineage", false, &w, SHIP_TIMEOUT_MS, &reply);
     manta_writer_fini(&list);
-    return status;
+    manta_writer_fini(&b->records);
+    return control_call("lineage", false, &w, SHIP_TIMEOUT_MS, &reply);
 }
 
 static void send_drops(void)
@@ -95,8 +96,8 @@ static void send_drops(void)
         }
         manta_writer_init_growing(&w);
         gcs_write_lineage_drop(&w, NULL, &(gcs_lineage_drop){{list.start, manta_writer_size(&list)}});
-        (void)control_call("lineage", false, &w, SHIP_TIMEOUT_MS, &reply);
         manta_writer_fini(&list);
+        (void)control_call("lineage", false, &w, SHIP_TIMEOUT_MS, &reply);
     }
 }
 

@@ -110,7 +110,15 @@ MANTA_TASK(join, manta_ref, (manta_str, dir), (uint64_t, name), (manta_object, a
     return note_run(dir, name), make(((const uint64_t *)a.data)[0], ((const uint64_t *)b.data)[0], name);
 }
 MANTA_TASK(first, uint64_t, (manta_object, of)) { return ((const uint64_t *)of.data)[0]; }
-MANTA_TASK(number, uint64_t, (manta_str, dir), (uint64_t, name)) { return note_run(dir, name), name * 7; }
+/* Answers when there is the file "go": so what asks for its answer as an object does it before. */
+MANTA_TASK(number, uint64_t, (manta_str, dir), (uint64_t, name))
+{
+    char path[512];
+    snprintf(path, sizeof path, "%.*s/go", (int)dir.size, dir.data);
+    note_run(dir, name);
+    while (access(path, F_OK) != 0) (void)manta_sleep(5);
+    return name * 7;
+}
 
 #define AT_WORK .labels = "zone=work"
 static manta_str dir(void) { return manta_str_of(folder); }
@@ -257,6 +265,19 @@ MANTA_METHOD(Keeper, answer, int64_t, (uint32_t, at))
 MANTA_METHOD(Keeper, pid, uint32_t) { return (void)self, (uint32_t)getpid(); }
 MANTA_CLASS(Keeper, keep, fetch, kept, end, answer, pid)
 
+static void create_file(const char *name)
+{
+    char path[512];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    close(open(path, O_WRONLY | O_CREAT, 0600));
+}
+
+static void wait_until_ready(manta_ref ref)
+{
+    manta_object o;
+    CHECK(manta_object_get(ref, 60000, &o) == MANTA_OK);
+}
+
 /* The records are in the control store, so they do not come along with refs. */
 static void wait_until_stored(void)
 {
@@ -284,6 +305,8 @@ static void orphans(void)
     CHECK(manta_await(Keeper_fetch(k, 10)) == 77);
     manta_uint64_t_future f = number_submit_with(MANTA_OPTIONS(AT_WORK), dir(), 50);
     CHECK(manta_future_to_ref(f.future, &answer) == MANTA_OK);
+    create_file("go");
+    wait_until_ready(answer);
     wait_until_stored();
     for (uint32_t i = 0; i < DEPTH; i++) CHECK(manta_join(Keeper_keep(k, i, refs[i])) == MANTA_OK);
     CHECK(manta_join(Keeper_keep(k, 12, answer)) == MANTA_OK);

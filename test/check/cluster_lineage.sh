@@ -21,7 +21,7 @@ timeout 60 "$build/manta" start --address "$head" --cores 1 --labels zone=keep -
 wait_for "^4 nodes" "$build/manta" status --address "$head"
 # orphans AFTER_MS HOW: what another job does then
 orphans() {
-    rm -f "$tmp/log"
+    rm -f "$tmp/log" "$tmp/go"
     MANTA_NAMESPACE=lineage MANTA_LINEAGE_AFTER_MS=$1 "$build/manta" run --address "$head" "$build/test_app_lineage" orphans "$tmp" >"$tmp/first" 2>"$tmp/err" &
     driver=$!
     wait_for "^ready$" cat "$tmp/first"
