@@ -291,7 +291,7 @@ static void wait_until_stored(void)
     CHECK(s.records && s.records_stored == s.records);
 }
 
-/* Makes objects in several ways, gives the refs to a detached actor, and waits to be killed. 0..9: a chain; 10: a put that the actor has fetched; 11: one that it has not; 12: an answer. */
+/* Makes objects in several ways, gives the refs to a detached actor, those of the chain to a second one too, and waits to be killed. 0..9: a chain; 10: a put that the actor has fetched; 11: one that it has not; 12: an answer. */
 static void orphans(void)
 {
     Keeper_ref k = Keeper_spawn_with(MANTA_OPTIONS(.name = "keeper", .lifetime = MANTA_LIFETIME_DETACHED, .labels = "zone=keep"));
@@ -308,18 +308,31 @@ static void orphans(void)
     create_file("go");
     wait_until_ready(answer);
     wait_until_stored();
-    for (uint32_t i = 0; i < DEPTH; i++) CHECK(manta_join(Keeper_keep(k, i, refs[i])) == MANTA_OK);
+    Keeper_ref second = Keeper_spawn_with(MANTA_OPTIONS(.name = "second", .lifetime = MANTA_LIFETIME_DETACHED, .labels = "zone=second"));
+    for (uint32_t i = 0; i < DEPTH; i++) {
+        CHECK(manta_join(Keeper_keep(k, i, refs[i])) == MANTA_OK);
+        CHECK(manta_join(Keeper_keep(second, i, refs[i])) == MANTA_OK);
+    }
     CHECK(manta_join(Keeper_keep(k, 12, answer)) == MANTA_OK);
     printf("ready\n");
     fflush(stdout);
     for (;;) (void)manta_sleep(1000);
 }
 
-static Keeper_ref keeper(void)
+static Keeper_ref keeper(const char *name)
 {
     Keeper_ref k;
-    CHECK(manta_lookup_in_cluster(manta_namespace(), "keeper", &k.actor) == MANTA_OK);
+    CHECK(manta_lookup_in_cluster(manta_namespace(), name, &k.actor) == MANTA_OK);
     return k;
+}
+
+/* Both actors want the last of the chain at the same time, and both may know how all are made. */
+static void fetch_twice(Keeper_ref a, Keeper_ref b)
+{
+    uint64_t value;
+    manta_uint64_t_future f[2] = {Keeper_fetch(a, DEPTH - 1), Keeper_fetch(b, DEPTH - 1)};
+    for (int i = 0; i < 2; i++) CHECK(manta_get(f[i], &value) == MANTA_OK && value == DEPTH * (DEPTH + 1) / 2);
+    for (uint64_t i = 1; i <= DEPTH; i++) CHECK(runs_of(i) == 2);
 }
 
 /* Another job: the actor gets all of them, and so does this process; each lost task has run once more. */
@@ -327,7 +340,8 @@ static void collect(void)
 {
     uint64_t first_word, value;
     manta_ref ref;
-    Keeper_ref k = keeper();
+    Keeper_ref k = keeper("keeper"), second = keeper("second");
+    fetch_twice(k, second);
     for (uint32_t i = DEPTH; i-- > 0;) {
         CHECK(manta_get(Keeper_kept(k, i), &ref) == MANTA_OK);
         CHECK(has(ref, (i + 1) * (i + 2) / 2));
@@ -341,6 +355,7 @@ static void collect(void)
     int64_t answer;
     CHECK(manta_get(Keeper_answer(k, 12), &answer) == MANTA_OK && answer == 350);
     (void)manta_join(Keeper_end(k));
+    (void)manta_join(Keeper_end(second));
     printf("all there\n");
 }
 
@@ -349,7 +364,8 @@ static void inherit(void)
 {
     uint64_t value, since;
     manta_ref refs[DEPTH];
-    Keeper_ref k = keeper();
+    Keeper_ref k = keeper("keeper");
+    (void)manta_join(Keeper_end(keeper("second")));
     CHECK(manta_get(Keeper_fetch(k, 0), &value) == MANTA_OK && value == 1 && runs_of(1) == 2);
     for (uint32_t i = 0; i < DEPTH; i++) CHECK(manta_get(Keeper_kept(k, i), &refs[i]) == MANTA_OK);
     CHECK(kill((pid_t)manta_await(Keeper_pid(k)), SIGKILL) == 0);

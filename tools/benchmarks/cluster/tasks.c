@@ -152,6 +152,19 @@ static void print(const char *format, int which, int rounds)
     printf(format, results[which][rounds / 2]);
 }
 
+static void print_all(size_t nodes, int rounds, int64_t tasks, int64_t actors)
+{
+    printf("%zu nodes; medians of %d rounds; %lld tasks, %lld actors\n", nodes, rounds, (long long)tasks, (long long)actors);
+    print("tasks accepted in           %10.3f s\n", 0, rounds);
+    print("tasks done                  %10.0f /s\n", 1, rounds);
+    print("one task at a time          %10.1f us\n", 2, rounds);
+    print("actors, one after the other %10.3f s\n", 3, rounds);
+    print("actors, from 32 tasks       %10.3f s\n", 4, rounds);
+    if (nodes) print("groups of 1 bundle          %10.0f /s\n", 5, rounds);
+    if (nodes) print("groups of 10 bundles        %10.0f /s\n", 6, rounds);
+    if (nodes) print("groups of 100 bundles       %10.0f /s\n", 7, rounds);
+}
+
 int main(int argc, char **argv)
 {
     int64_t tasks = 1000000, actors = 10000, lineage = 0;
@@ -180,15 +193,7 @@ int main(int argc, char **argv)
         bench_actors(actors, i);
         for (uint32_t k = 0, bundles = 1; nodes && k < 3; k++, bundles *= 10) bench_groups(groups, bundles, 5 + (int)k, i);
     }
-    printf("%zu nodes; medians of %d rounds; %lld tasks, %lld actors\n", nodes, rounds, (long long)tasks, (long long)actors);
-    print("tasks accepted in           %10.3f s\n", 0, rounds);
-    print("tasks done                  %10.0f /s\n", 1, rounds);
-    print("one task at a time          %10.1f us\n", 2, rounds);
-    print("actors, one after the other %10.3f s\n", 3, rounds);
-    print("actors, from 32 tasks       %10.3f s\n", 4, rounds);
-    if (nodes) print("groups of 1 bundle          %10.0f /s\n", 5, rounds);
-    if (nodes) print("groups of 10 bundles        %10.0f /s\n", 6, rounds);
-    if (nodes) print("groups of 100 bundles       %10.0f /s\n", 7, rounds);
+    print_all(nodes, rounds, tasks, actors);
     if (wrong) fprintf(stderr, "a result was wrong: %s\n", manta_last_error()->message);
     return manta_shutdown(m) == MANTA_OK && !wrong ? 0 : 1;
 }
