@@ -111,11 +111,15 @@ static void wave_of_boxes(void)
     for (int k = 0; k < WAVE; k++) wrong |= manta_await(f[k]).id[0] == 0;
 }
 
-/* Tasks a second; *out_stored_s: until their records are in the control store. */
-static double bench_boxes(int64_t n, bool keeps, double *out_stored_s)
+typedef struct boxes {
+    double rate, cpu_us,
+        stored_s; /* tasks a second; of this process, a task; from the last answer until all records are in the control store */
+} boxes;
+
+static boxes bench_boxes(int64_t n, bool keeps)
 {
     manta_object_stats s = {.records = 0};
-    double start = now_s();
+    double start = now_s(), cpu = cpu_s();
     if (keeps) (void)manta_scope_begin();
     for (int64_t i = 0; i < n; i += WAVE) {
         if (!keeps) (void)manta_scope_begin();
@@ -123,18 +127,17 @@ static double bench_boxes(int64_t n, bool keeps, double *out_stored_s)
         if (!keeps) (void)manta_scope_end();
     }
     double done = now_s();
+    boxes b = {.rate = (double)n / (done - start), .cpu_us = (cpu_s() - cpu) / (double)n * 1e6};
     while (keeps && manta_read_object_stats(&s) == MANTA_OK && s.records_stored < s.records && now_s() - done < 30) (void)manta_sleep(50);
-    *out_stored_s = now_s() - done;
-    return (double)n / (done - start);
+    b.stored_s = now_s() - done;
+    return b;
 }
 
 static void bench_lineage(int64_t n)
 {
-    double unused, stored_s;
-    (void)bench_boxes(WAVE, false, &unused);
-    double begun_s = cpu_s(), soon = bench_boxes(n, false, &unused), between_s = cpu_s(), kept = bench_boxes(n, true, &stored_s);
-    printf("%.0f %.0f %.3f %.3f %.3f\n", soon, kept, (between_s - begun_s) / (double)n * 1e6, (cpu_s() - between_s) / (double)n * 1e6,
-        stored_s);
+    (void)bench_boxes(WAVE, false);
+    boxes soon = bench_boxes(n, false), kept = bench_boxes(n, true);
+    printf("%.0f %.0f %.3f %.3f %.3f\n", soon.rate, kept.rate, soon.cpu_us, kept.cpu_us, kept.stored_s);
     fflush(stdout);
     while (getchar() != EOF) continue;
     (void)manta_scope_end();
