@@ -76,7 +76,7 @@ static future *submit(run *x, const MantaRecord *record)
         .bundle = record->bundle + 1,
         .priority = (manta_priority)record->priority,
         .max_retries = record->retries};
-    bool is_here = x->spec->is_adopted && job_is_worker; /* its job may be over */
+    bool is_here = !x->spec->demand && job_is_worker; /* its job may be over */
     void *arguments = manta_alloc(layout->size + 1);
     demand *d = is_here ? NULL : demand_again(&o, x->method->name);
     if (!arguments || (!d && !is_here)) return NULL;

@@ -313,7 +313,8 @@ typedef struct found { /* who is to make it */
 
 static void settle(manta_ref root, const found *f)
 {
-    if (f->maker.id) lineage_carry(root, peer_get(f->maker.id, true));
+    peer *maker = f->maker.id ? peer_get(f->maker.id, true) : NULL;
+    if (maker) lineage_carry(root, maker);
     for (rebuild *r; (r = lineage_searching_take(root));) {
         r->owner = f->owner;
         r->redirect = f->maker.id;
