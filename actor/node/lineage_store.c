@@ -32,6 +32,7 @@ MANTA_METHOD_DECLARE(MantaLineage, watch, void, (uint64_t, owner))
 static struct {
     pthread_mutex_t lock;
     MantaLineage_ref actor;
+    manta_writer sending; /* a command of the one that ships; the system may stop while it waits for the answer */
     struct {
         uint64_t owner, job, kept_ns; /* owner 0: free; job 0: not known yet */
     } adopted[ADOPTED];
@@ -60,25 +61,25 @@ void lineage_store_stop(void)
 {
     pthread_mutex_lock(&store.lock);
     store.actor = (MantaLineage_ref){{0}};
+    manta_writer_fini(&store.sending);
     memset(store.adopted, 0, sizeof store.adopted);
     pthread_mutex_unlock(&store.lock);
 }
 
 /* ---- shipping ---- */
 
-/* Nothing is held over the call: the system may stop meanwhile. */
 static manta_status send_records(lineage_batch *b)
 {
-    manta_writer list, w;
+    manta_writer list;
     gcs_reply reply;
     manta_writer_init_growing(&list);
     manta_pack_array(&list, b->n_records);
     manta_pack_raw(&list, b->records.start, manta_writer_size(&b->records));
-    manta_writer_init_growing(&w);
-    gcs_write_lineage_add(&w, NULL, &(gcs_lineage_add){b->job, {list.start, manta_writer_size(&list)}});
+    manta_writer_init_growing(&store.sending);
+    gcs_write_lineage_add(&store.sending, NULL, &(gcs_lineage_add){b->job, {list.start, manta_writer_size(&list)}});
     manta_writer_fini(&list);
     manta_writer_fini(&b->records);
-    return control_call("lineage", false, &w, SHIP_TIMEOUT_MS, &reply);
+    return control_call("lineage", false, &store.sending, SHIP_TIMEOUT_MS, &reply);
 }
 
 static void send_drops(void)
@@ -86,7 +87,7 @@ static void send_drops(void)
     static const manta_writer empty;
     manta_ref *roots = manta_alloc(DROPS * sizeof *roots);
     for (uint32_t n; roots && (n = lineage_drops_take(roots, DROPS));) {
-        manta_writer list = empty, w;
+        manta_writer list = empty;
         gcs_reply reply;
         manta_writer_init_growing(&list);
         manta_pack_array(&list, 2 * n);
@@ -94,10 +95,10 @@ static void send_drops(void)
             manta_pack_uint64_t(&list, &roots[i].id[0]);
             manta_pack_uint64_t(&list, &roots[i].id[1]);
         }
-        manta_writer_init_growing(&w);
-        gcs_write_lineage_drop(&w, NULL, &(gcs_lineage_drop){{list.start, manta_writer_size(&list)}});
+        manta_writer_init_growing(&store.sending);
+        gcs_write_lineage_drop(&store.sending, NULL, &(gcs_lineage_drop){{list.start, manta_writer_size(&list)}});
         manta_writer_fini(&list);
-        (void)control_call("lineage", false, &w, SHIP_TIMEOUT_MS, &reply);
+        (void)control_call("lineage", false, &store.sending, SHIP_TIMEOUT_MS, &reply);
     }
 }
 

@@ -591,7 +591,7 @@ int main(int argc, char **argv)
         {"budget", budget, true}, {"collected", collected, false}, {"orphans", orphans, false}, {"collect", collect, false},
         {"inherit", inherit, false}, {"lost_node", lost_node, true}};
     manta_t *m = manta_init(&argc, &argv);
-    if (!m || argc < 3) return 2;
+    if (!m || argc < 3) return fprintf(stderr, "no system: %s\n", manta_last_error()->message), 2;
     snprintf(folder, sizeof folder, "%s", argv[2]);
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         if (strcmp(all[i].name, argv[1]) != 0) continue;
