@@ -9,6 +9,7 @@
 typedef struct node_simulation {
     link_sim *net;                               /* links go over it; NULL: this is no simulation */
     void (*end)(void *context, const char *why); /* the process would end itself */
+    uint64_t (*hold_ns)(void *context);          /* the link of a send that may wait has no room for so long; 0: it has */
     void *context;
 } node_simulation;
 extern node_simulation the_simulation; /* set before manta_init_with */

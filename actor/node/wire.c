@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "actor/node/node.h"
+#include "actor/node/simulation.h"
 
 enum { NOTED = 32, WAITING_BYTES = 64 << 20, CAUSES = 8, ERROR_TEXTS = 4096, NAMES_LIMIT = 4096 };
 
@@ -147,12 +148,29 @@ static manta_status try_send(peer *p, const wire_head *h, const void *data, size
     return status;
 }
 
+/* Of the handler that sends, if it is simulated. */
+static uint64_t simulated_hold_ns(void)
+{
+    bool may_be = the_simulation.net && activation_self()->actor;
+    return may_be ? the_simulation.hold_ns(the_simulation.context) : 0;
+}
+
+static manta_status be_held(uint64_t ns)
+{
+    future *never = future_new(worker_self());
+    if (!never) return MANTA_ENOMEM;
+    manta_status status = event_await(never, pool_now_ns() + ns, "room on a link");
+    future_drop(worker_self(), never);
+    return status == MANTA_ETIMEDOUT ? MANTA_ELIMIT : status;
+}
+
 /* The bytes are the thread's, which others use while this handler waits. */
-static manta_status send_when_room(peer *p, const wire_head *h, const void *data, size_t bytes)
+static manta_status send_when_room(peer *p, const wire_head *h, const void *data, size_t bytes, uint64_t hold_ns)
 {
     void *copy = base_alloc(bytes + 1);
     manta_status status = copy ? MANTA_ELIMIT : MANTA_ENOMEM;
     if (copy && bytes) memcpy(copy, data, bytes);
+    if (copy && hold_ns) status = be_held(hold_ns);
     while (status == MANTA_ELIMIT) {
         future *room = future_new(worker_self());
         status = try_send(p, h, copy, bytes, false, room);
@@ -196,8 +214,9 @@ bool peer_wait(peer *p, bool (*is_over)(const peer *p), const char *why)
 
 manta_status peer_send(peer *p, const wire_head *h, const void *data, size_t bytes, bool may_wait)
 {
-    manta_status status = try_send(p, h, data, bytes, !may_wait, NULL);
-    return status == MANTA_ELIMIT && may_wait ? send_when_room(p, h, data, bytes) : status;
+    uint64_t hold_ns = may_wait ? simulated_hold_ns() : 0;
+    manta_status status = hold_ns ? MANTA_ELIMIT : try_send(p, h, data, bytes, !may_wait, NULL);
+    return status == MANTA_ELIMIT && may_wait ? send_when_room(p, h, data, bytes, hold_ns) : status;
 }
 
 void peer_say(peer *p, const wire_head *h, const void *data, size_t bytes)

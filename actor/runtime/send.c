@@ -177,7 +177,7 @@ static noinline manta_status refuse(worker *w, uint64_t to, message *m, manta_st
 
 static bool may_suspend(const worker *w)
 {
-    const actor *me = w->current && !w->external ? actor_of_run(w->current) : NULL;
+    const actor *me = w->current && w->external != 1 ? actor_of_run(w->current) : NULL;
     return !me || !me->cls || !me->cls->options.no_yield_in_send;
 }
 

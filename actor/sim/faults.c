@@ -5,6 +5,7 @@
 
 #include "actor/sim/world.h"
 #include "gcs/host/disk.h"
+#include "scheduler/pool/pool.h"
 
 enum {
     MAX_FAULTS = 6,
@@ -13,19 +14,22 @@ enum {
     CRASHED_LONGEST_MS = 8000,
     SLOW_LINK_MS = 80,
     SLOW_DISK_MS = 100,
-    STOPPING_MS = 100
+    STOPPING_MS = 100,
+    HELD_OF = 4, /* one of so many sends waits */
+    HELD_LONGEST_MS = 50,
+    BUDGET = 3 /* sends of a handler until it lets others run */
 };
 #define NEVER UINT64_MAX
 
-static const char *const names[] = {"delay", "drop", "duplicate", "partition", "oneway", "crash", "stop", "pause", "slowdisk"};
-enum { KINDS = sizeof names / sizeof names[0] };
+static const char *const names[] = {"delay", "drop", "duplicate", "partition", "oneway", "crash", "stop", "pause", "slowdisk", "suspend"};
+_Static_assert(sizeof names / sizeof names[0] == FAULT_KINDS, "each has a name");
 
 static int number_of(manta_sim_fault kind) { return __builtin_ctz(kind); }
 const char *fault_name(manta_sim_fault kind) { return names[number_of(kind)]; }
 
 uint32_t fault_find(const char *name, size_t bytes)
 {
-    for (int i = 0; i < KINDS; i++)
+    for (int i = 0; i < FAULT_KINDS; i++)
         if (strlen(names[i]) == bytes && memcmp(names[i], name, bytes) == 0) return 1u << i;
     return 0;
 }
@@ -132,6 +136,36 @@ static bool take_down(world *w, uint32_t node, const fault *f)
     return true;
 }
 
+static bool is_held(const world *w, uint32_t node)
+{
+    for (uint32_t i = 0; i < w->plan.count + w->n_injected; i++) {
+        const fault *f = i < w->plan.count ? &w->plan.faults[i] : &w->injected[i - w->plan.count];
+        if (f->is_on && f->kind == MANTA_SIM_SUSPEND && f->a == node) return true;
+    }
+    return false;
+}
+
+/* Half of the waits are short, so that they fall between two steps of somebody else. */
+uint64_t faults_hold_ns(world *w, uint32_t node)
+{
+    if (!is_held(w, node) || rng_below(&w->random, HELD_OF)) return 0;
+    return 1 + rng_below(&w->random, (rng_below(&w->random, 2) ? 1 : HELD_LONGEST_MS) * (uint64_t)OS_NS_PER_MS);
+}
+
+/* Handlers let others run after a few sends, instead of hundreds. */
+void faults_set_budget(const world *w, uint32_t node)
+{
+    the_pool.policy.send_budget = is_held(w, node) ? BUDGET : pool_policy_default().send_budget;
+}
+
+static void set_budget(world *w, uint32_t node)
+{
+    if (!w->nodes[node].is_up) return;
+    world_enter(w, node);
+    faults_set_budget(w, node);
+    world_leave(w);
+}
+
 /* A crash of "a and a" is one of all nodes, as when the power fails. */
 static bool is_for_all(const fault *f) { return f->kind == MANTA_SIM_CRASH && f->a == f->b; }
 
@@ -161,6 +195,7 @@ static void begin(world *w, fault *f)
     case MANTA_SIM_STOP: take_down_all(w, f); break;
     case MANTA_SIM_PAUSE: pause_node(w, f->a, f->end_ns - f->at_ns); break;
     case MANTA_SIM_SLOW_DISK: set_disk(w, f->a, true); break;
+    case MANTA_SIM_SUSPEND: set_budget(w, f->a); break;
     case MANTA_SIM_DROP: link_sim_cut(w->net, w->nodes[f->a].process, w->nodes[f->b].process); break;
     default: break;
     }
@@ -178,6 +213,7 @@ static void end(world *w, fault *f)
     f->is_over = true;
     if (f->kind == MANTA_SIM_CRASH || f->kind == MANTA_SIM_STOP) bring_back(w, f);
     if (f->kind == MANTA_SIM_SLOW_DISK) set_disk(w, f->a, false);
+    if (f->kind == MANTA_SIM_SUSPEND) set_budget(w, f->a);
     faults_set_paths(w);
 }
 

@@ -32,7 +32,7 @@ static void end_itself(void *context, const char *why)
     (void)manta_sim_inject(MANTA_SIM_CRASH, own(), (own() + 1) % w->test.nodes, 1000);
 }
 
-/* ---- its program ---- */
+static uint64_t hold_ns(void *context) { return faults_hold_ns(context, own()); }
 
 /* ---- the control store ---- */
 
@@ -131,7 +131,7 @@ static void prepare(world *w, uint32_t node)
     os_simulate(&clock_ns, seed);
     sim_set_wait(wait_outside, w);
     sim_set_now_ns(clock_ns);
-    the_simulation = (node_simulation){w->net, end_itself, w};
+    the_simulation = (node_simulation){w->net, end_itself, hold_ns, w};
     char address[64];
     address_of(node, address);
     w->nodes[node].system = manta_init_with(&(manta_config){.size = sizeof(manta_config),
@@ -157,6 +157,7 @@ void node_boot(world *w, uint32_t node)
     n->is_up = true;
     n->paused_ns = 0;
     raft_disks_set_delay(50 * OS_NS_PER_US, n->disk_ns);
+    faults_set_budget(w, node);
     faults_set_paths(w);
     world_note(w, "world", "node %u starts, the %u. time", node, n->incarnation + 1);
     MantaSimNode_ref main = MantaSimNode_spawn();

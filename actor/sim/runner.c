@@ -19,7 +19,7 @@ enum { SHOWN = FAILURES }; /* failures that are shortened and printed */
 
 typedef struct totals {
     uint64_t passed, failed, shown, events, virtual_ns;
-    uint64_t by_kind[9];
+    uint64_t by_kind[FAULT_KINDS];
     run_options failures[SHOWN];
     run_result results[SHOWN];
 } totals;
@@ -36,7 +36,7 @@ static void count(totals *t, const child *c)
     const run_result *r = c->result;
     t->events += r->events;
     t->virtual_ns += r->virtual_ns;
-    for (int i = 0; i < 9; i++) t->by_kind[i] += r->by_kind[i];
+    for (int i = 0; i < FAULT_KINDS; i++) t->by_kind[i] += r->by_kind[i];
     if (!r->failed) {
         t->passed++;
         return;
@@ -136,7 +136,7 @@ static void summarize(const runner *r, const totals *t, double seconds)
     uint64_t seeds = t->passed + t->failed;
     printf("%s: %" PRIu64 " seeds passed, %" PRIu64 " failed; %u to %u nodes, %.0f virtual s, %" PRIu64 " events", r->test.name, t->passed,
         t->failed, r->least_nodes, r->most_nodes, (double)t->virtual_ns / 1e9, t->events);
-    for (int i = 0; i < 9; i++)
+    for (int i = 0; i < FAULT_KINDS; i++)
         if (t->by_kind[i]) printf(", %" PRIu64 " %s", t->by_kind[i], fault_name((manta_sim_fault)(1u << i)));
     printf("; %.1f s, %.1f seeds/s\n", seconds, seconds > 0 ? (double)seeds / seconds : 0);
 }

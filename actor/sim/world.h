@@ -14,7 +14,7 @@
 #include "scheduler/base/rng.h"
 #include "scheduler/os/os.h"
 
-enum { PLAN_LIMIT = 64, FAILURE_BYTES = 1024, INJECTED_LIMIT = 1024 };
+enum { FAULT_KINDS = 10, PLAN_LIMIT = 64, FAILURE_BYTES = 1024, INJECTED_LIMIT = 1024 };
 
 typedef struct fault {
     manta_sim_fault kind;
@@ -50,7 +50,7 @@ typedef struct run_result {
     char text[FAILURE_BYTES], directory[64];
     uint64_t hash, events, virtual_ns;
     uint32_t n_faults;   /* of the plan, before `keep` */
-    uint32_t by_kind[9]; /* how many of each kind happened */
+    uint32_t by_kind[FAULT_KINDS]; /* how many of each kind happened */
 } run_result;
 
 typedef struct world {
@@ -94,6 +94,9 @@ uint64_t faults_due_ns(const world *w);
 void faults_apply(world *w); /* those that begin or end now */
 void faults_end_all(world *w);
 void faults_set_paths(world *w); /* after a node has started */
+/* How long a send of the node that runs waits, of those that may wait: 0 if nothing holds it up. */
+uint64_t faults_hold_ns(world *w, uint32_t node);
+void faults_set_budget(const world *w, uint32_t node); /* of the node that runs, after it has started */
 const char *fault_name(manta_sim_fault kind);
 uint32_t fault_find(const char *name, size_t bytes); /* 0: none */
 

@@ -101,8 +101,8 @@ manta_mutant_unit(reads_without_majority reads.c
   [[return raft_majority(r, r->round, round_of)]]
   [[return round_of(&r->peers[0]) | r->round]])
 
-# Broken nodes: the whole simulation with one rule taken out of one file of the library, which it must see within 500 seeds.
-function(manta_mutant_nodes name path old new)
+# Broken nodes: the whole simulation with one rule taken out of one file of the library, which it must see within 500 seeds. A rule that stands in two files is given as PATH OLD NEW once more, behind ALSO.
+function(manta_mutate name path old new out)
   file(READ ${PROJECT_SOURCE_DIR}/${path} text)
   set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${path})
   string(FIND "${text}" "${old}" at)
@@ -110,14 +110,27 @@ function(manta_mutant_nodes name path old new)
     message(FATAL_ERROR "mutant ${name}: ${path} has no \"${old}\"")
   endif()
   string(REPLACE "${old}" "${new}" text "${text}")
-  set(mutated ${PROJECT_BINARY_DIR}/mutants/nodes_${name}.c)
+  get_filename_component(file ${path} NAME_WE)
+  set(mutated ${PROJECT_BINARY_DIR}/mutants/nodes_${name}_${file}.c)
   file(CONFIGURE OUTPUT ${mutated} CONTENT "${text}" @ONLY)
+  set(${out} ${mutated} PARENT_SCOPE)
+endfunction()
+
+function(manta_mutant_nodes name path old new)
+  cmake_parse_arguments(MUTANT "" "" "ALSO" ${ARGN})
+  manta_mutate(${name} ${path} "${old}" "${new}" mutated)
+  if(MUTANT_ALSO)
+    list(GET MUTANT_ALSO 0 also_path)
+    list(GET MUTANT_ALSO 1 also_old)
+    list(GET MUTANT_ALSO 2 also_new)
+    manta_mutate(${name} ${also_path} "${also_old}" "${also_new}" also)
+  endif()
   set(target test_mutant_nodes_${name})
-  add_executable(${target} ${simulate_sources} ${PROJECT_SOURCE_DIR}/test/support/linear.c ${mutated})
+  add_executable(${target} ${simulate_sources} ${PROJECT_SOURCE_DIR}/test/support/linear.c ${mutated} ${also})
   target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR} ${MANTA_INCLUDES})
   target_compile_options(${target} PRIVATE -Wno-unused -Wno-unused-parameter)
   target_link_libraries(${target} PRIVATE manta_static PkgConfig::ZMQ)
-  manta_test(mutant.nodes.${name} mutant ${target} --seeds 1..500 --failures 1 --no-shorten ${ARGN})
+  manta_test(mutant.nodes.${name} mutant ${target} --seeds 1..500 --failures 1 --no-shorten ${MUTANT_UNPARSED_ARGUMENTS})
   set_tests_properties(mutant.nodes.${name} PROPERTIES PASS_REGULAR_EXPRESSION "seed [0-9]+ failed: " TIMEOUT 300)
 endfunction()
 
@@ -131,3 +144,9 @@ manta_mutant_nodes(no_check_of_the_token gcs/core/lock.c
 manta_mutant_nodes(no_resend mailbox/link/session.c
   [[if (s->links->sabotage == LINK_SABOTAGE_RESEND) forget_lost(s, expected);]]
   [[forget_lost(s, expected);]])
+manta_mutant_nodes(raft_step_may_wait actor/node/gcs_actor.c
+  [[.concurrency = 1024, .no_yield_in_send = true]]
+  [[.concurrency = 1024]]
+  ALSO gcs/host/effects.c
+  [[if (h->is_stepping) {]]
+  [[if (false) {]])

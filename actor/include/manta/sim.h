@@ -33,7 +33,9 @@ typedef enum manta_sim_fault {
     MANTA_SIM_STOP = 1 << 6,      /* a node shuts down in order, and starts again later */
     MANTA_SIM_PAUSE = 1 << 7,     /* a node does nothing, as under SIGSTOP */
     MANTA_SIM_SLOW_DISK = 1 << 8, /* writes take up to 100 ms to become durable */
-    MANTA_SIM_ALL = (1 << 9) - 1
+    MANTA_SIM_SUSPEND =
+        1 << 9, /* sends of a node's handlers wait, as they may whenever a link has no room or a handler has sent much: other handlers come in between */
+    MANTA_SIM_ALL = (1 << 10) - 1
 } manta_sim_fault;
 
 typedef struct manta_sim_test {
