@@ -18,6 +18,7 @@
 #include "actor/node/leases.h"
 #include "actor/node/memory.h"
 #include "actor/node/program.h"
+#include "actor/node/simulation.h"
 
 enum { LINE_BYTES = 8192, ENVIRONMENT = 4096 };
 
@@ -111,6 +112,7 @@ static void close_ends(const int ends[5], bool failed)
 manta_status child_run(
     const char *program, const char *name, uint64_t job, const char *raylet_address, const char *extra, uint32_t *out_pid)
 {
+    if (the_simulation.net) return the_simulation.run(the_simulation.context, job, raylet_address, out_pid);
     char own[MANTA_ADDRESS_BYTES + 64];
     int ends[5] = {-1, -1, -1, -1, -1};
     pid_t pid = 0;
@@ -134,6 +136,7 @@ manta_status child_run(
 /* A worker is collected by the thread only, and taken out of the list after that, so the number of one in the list is still its. */
 void child_kill(uint32_t pid, const char *why)
 {
+    if (the_simulation.net) the_simulation.kill(the_simulation.context, pid, why);
     pthread_mutex_lock(&all.lock);
     for (int i = 0; i < all.count; i++) {
         if (all.children[i]->pid != pid || all.children[i]->is_gone) continue;
@@ -141,6 +144,14 @@ void child_kill(uint32_t pid, const char *why)
         (void)kill((pid_t)pid, SIGKILL);
     }
     pthread_mutex_unlock(&all.lock);
+}
+
+void child_died(uint32_t pid, const char *why)
+{
+    crash end = {.pid = pid, .signal = SIGKILL, .ended_ms = os_realtime_ns() / OS_NS_PER_MS};
+    snprintf(end.reason, sizeof end.reason, "%s", why);
+    crashes_candidate(&end);
+    (void)MantaLeases_ended_send(MantaLeases_ref_of(all.leases), pid, 0, 0, manta_str_of(""));
 }
 
 /* ---- the thread ---- */
@@ -264,6 +275,7 @@ static void *run(void *argument)
 manta_status children_start(manta_actor leases)
 {
     all.leases = leases;
+    if (the_simulation.net) return MANTA_OK;
     store_seq(&all.stop, false);
     (void)oom_killed();
     if ((all.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) < 0 || os_thread_start(&all.thread, "manta-children", run, NULL))

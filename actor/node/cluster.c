@@ -338,7 +338,7 @@ manta_status node_start(const manta_config *c)
     manta_status status = (the_node.service = service_start()) ? transfer_start(c) : manta_last_error()->status;
     if (!status) status = open_links(c);
     if (!status) status = join(c);
-    if (!status) status = job_start(c);
+    if (!status && !the_simulation.net) status = job_start(c); /* a simulated process does that in a handler */
     return status || is_job || !c->durable || !*c->durable ? status : alone_start(c);
 }
 
@@ -388,6 +388,8 @@ void node_free(void)
 }
 
 /* ---- questions ---- */
+
+uint32_t node_pid(void) { return the_simulation.net ? the_simulation.pid : (uint32_t)getpid(); }
 
 manta_process manta_this_process(void) { return (manta_process){the_node.process}; }
 

@@ -6,7 +6,6 @@
  */
 #include "actor/node/owner.h"
 
-#include <unistd.h>
 
 enum { LEND_MS = 10 };
 
@@ -39,7 +38,7 @@ static void tell(worker *w, bool is)
     struct {
         uint32_t pid;
         bool is;
-    } __attribute__((aligned(16))) a = {(uint32_t)getpid(), is};
+    } __attribute__((aligned(16))) a = {node_pid(), is};
     message *m = job_is_worker ? message_make(w, &MantaLeases_waiting_method, &a, 0) : NULL;
     if (m) message_post_at_once(w, job_leases.id, m);
 }

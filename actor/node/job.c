@@ -12,6 +12,7 @@
 #include "actor/node/moving.h"
 #include "actor/node/owner.h"
 #include "actor/node/program.h"
+#include "actor/node/simulation.h"
 #include "scheduler/os/os_file.h"
 
 MantaJob the_job;
@@ -40,7 +41,9 @@ MANTA_METHOD_DEFINE(MantaDriver, worker_gone, void, (uint32_t, pid), (manta_str,
     snprintf(text, sizeof text, "%.*s", (int)how.size, how.data);
     size_t n = (size_t)snprintf(prefix, sizeof prefix, "worker %u ", pid);
     if (process) mourn_told(worker_self(), process, text);
-    fprintf(stderr, "(worker %u) %s\n", pid, strncmp(text, prefix, n) == 0 ? text + n : text);
+    const char *rest = strncmp(text, prefix, n) == 0 ? text + n : text;
+    if (the_simulation.net) runtime_report("(worker %u) %s", pid, rest);
+    else fprintf(stderr, "(worker %u) %s\n", pid, rest);
 }
 
 /* Each line with the worker's number before it, in one call, so that others' lines do not come between. */
@@ -65,6 +68,7 @@ MANTA_CLASS(MantaDriver, read, worker_gone, output)
 
 static manta_status describe_program(MantaJob *job)
 {
+    if (the_simulation.net) return job->bytes = job->hash = 1, MANTA_OK;
     int fd = -1, error = os_file_open(program_path(), OS_READ, &fd);
     if (!error) error = os_file_size(fd, &job->bytes);
     if (!error && !(job->hash = program_hash(fd, job->bytes))) error = EIO;
@@ -152,7 +156,7 @@ manta_status manta_list_nodes(manta_node_info *out, size_t capacity, size_t *out
 
 /* ---- being a worker ---- */
 
-static void serve(const char *address, uint64_t job)
+manta_status job_serve(const char *address, uint64_t job)
 {
     manta_status status = find_daemon(address);
     the_job.id = job;
@@ -160,12 +164,19 @@ static void serve(const char *address, uint64_t job)
     if (!status && (!owner_start() || !moving_start())) status = MANTA_ENOMEM;
     if (!status)
         status = manta_join(
-            MantaLeases_ready(MantaLeases_ref_of(job_leases), job, (manta_actor){the_node.service}, owner_actor(), (uint32_t)getpid()));
-    if (!status) (void)manta_wait_exit(job_raylet, MANTA_FOREVER, NULL);
-    else fprintf(stderr, "manta: worker: %s\n", manta_last_error()->message);
+            MantaLeases_ready(MantaLeases_ref_of(job_leases), job, (manta_actor){the_node.service}, owner_actor(), node_pid()));
+    return status ? status : manta_wait_exit(job_raylet, MANTA_FOREVER, NULL);
+}
+
+static void serve(const char *address, uint64_t job)
+{
+    manta_status status = job_serve(address, job);
+    if (status) fprintf(stderr, "manta: worker: %s\n", manta_last_error()->message);
     fflush(NULL);
     _exit(status ? 1 : 0);
 }
+
+manta_status job_drive(const char *address) { return become_driver(address, NULL); }
 
 manta_status job_start(const manta_config *c)
 {

@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "actor/node/control.h"
 #include "actor/node/node.h"
@@ -71,7 +70,7 @@ static manta_status record_process(uint64_t node)
     manta_writer w;
     gcs_reply reply;
     const char *address = manta_listen_address(0);
-    gcs_process_start row = {the_node.process, node, manta_str_of(address ? address : ""), (uint64_t)getpid(), manta_str_of("driver")};
+    gcs_process_start row = {the_node.process, node, manta_str_of(address ? address : ""), node_pid(), manta_str_of("driver")};
     manta_writer_init_growing(&w);
     gcs_write_process_start(&w, NULL, &row);
     return control_call("the start of a job", false, &w, GCS_TIMEOUT_MS, &reply);

@@ -22,6 +22,7 @@
 static inline bool is_remote(uint64_t id) { return id & REMOTE_BIT && id >> 32; }
 
 /* Takes a message for a proxy. may_wait: until there is room on the link. Its reply is completed later, or at once with an error. */
+uint32_t node_pid(void); /* of this process, also if it is simulated */
 manta_status node_post(worker *w, uint64_t to, message *m, bool may_wait);
 /* KIND_STOP and a kill. MANTA_EDEAD */
 manta_status node_stop_actor(worker *w, uint64_t to, bool kill);

@@ -396,7 +396,7 @@ manta_status raylet_start(const raylet_options *o, manta_actor *out)
     MantaNodeInfo own;
     if (!me.actor.id) return manta_last_error()->status;
     manta_status status = manta_get(MantaRaylet_describe(me), &own);
-    if (!status && !the_simulation.net) status = children_start(own.leases);
+    if (!status) status = children_start(own.leases);
     if (!status) status = manta_register("manta.leases", own.leases);
     if (!status) status = manta_register("manta.raylet", me.actor);
     if (!status) status = join_cluster(o, me.actor);

@@ -21,7 +21,7 @@ enum {
 };
 #define NEVER UINT64_MAX
 
-static const char *const names[] = {"delay", "drop", "duplicate", "partition", "oneway", "crash", "stop", "pause", "slowdisk", "suspend"};
+static const char *const names[] = {"delay", "drop", "duplicate", "partition", "oneway", "crash", "stop", "pause", "slowdisk", "suspend", "kill"};
 _Static_assert(sizeof names / sizeof names[0] == FAULT_KINDS, "each has a name");
 
 static int number_of(manta_sim_fault kind) { return __builtin_ctz(kind); }
@@ -43,9 +43,12 @@ static manta_sim_fault draw_kind(rng *r, uint32_t allowed)
     return (manta_sim_fault)(allowed & -allowed);
 }
 
+/* Without jobs there are no processes to kill. */
+static uint32_t kinds_of(const manta_sim_test *t) { return t->drive ? t->faults : t->faults & ~(uint32_t)MANTA_SIM_KILL; }
+
 static fault draw(rng *r, const manta_sim_test *t)
 {
-    fault f = {.kind = draw_kind(r, t->faults), .a = (uint32_t)rng_below(r, t->nodes), .b = (uint32_t)rng_below(r, t->nodes)};
+    fault f = {.kind = draw_kind(r, kinds_of(t)), .a = (uint32_t)rng_below(r, t->nodes), .b = (uint32_t)rng_below(r, t->nodes)};
     bool is_end = f.kind == MANTA_SIM_CRASH || f.kind == MANTA_SIM_STOP;
     uint64_t longest = is_end ? CRASHED_LONGEST_MS : LONGEST_MS, span = t->duration_ms > FIRST_MS ? t->duration_ms - FIRST_MS : 1;
     if (rng_below(r, 2)) longest /= 10; /* many are short */
@@ -64,7 +67,7 @@ void plan_make(plan *p, const manta_sim_test *t, uint64_t seed, uint64_t keep)
     rng_init(&r, rng_mix(seed) ^ 0x9e37);
     uint32_t most = t->max_faults ? t->max_faults : MAX_FAULTS;
     if (most > PLAN_LIMIT) most = PLAN_LIMIT;
-    p->count = t->faults ? (uint32_t)rng_below(&r, most + 1) : 0;
+    p->count = kinds_of(t) ? (uint32_t)rng_below(&r, most + 1) : 0;
     for (uint32_t i = 0; i < p->count; i++) {
         p->faults[i] = draw(&r, t);
         p->faults[i].is_over = !(keep >> i & 1);
@@ -98,15 +101,18 @@ static void set_path(world *w, uint32_t from, uint32_t to)
     link_sim_path *p = link_sim_path_of(w->net, w->nodes[from].process, w->nodes[to].process);
     if (!p) return;
     *p = (link_sim_path){.delay_min_ns = 50 * OS_NS_PER_US, .delay_max_ns = OS_NS_PER_MS};
+    from = w->nodes[from].host;
+    to = w->nodes[to].host;
+    if (from == to) return;
     for (uint32_t i = 0; i < w->plan.count; i++) add_to_path(w, &w->plan.faults[i], from, to, p);
     for (uint32_t i = 0; i < w->n_injected; i++) add_to_path(w, &w->injected[i], from, to, p);
 }
 
 void faults_set_paths(world *w)
 {
-    for (uint32_t a = 0; a < w->test.nodes; a++)
-        for (uint32_t b = 0; b < w->test.nodes; b++)
-            if (a != b) set_path(w, a, b);
+    for (uint32_t a = 0; a < w->n_slots; a++)
+        for (uint32_t b = 0; b < w->n_slots; b++)
+            if (a != b && w->nodes[a].process && w->nodes[b].process) set_path(w, a, b);
 }
 
 /* ---- beginning and end of one ---- */
@@ -119,18 +125,33 @@ static void set_disk(world *w, uint32_t node, bool slow)
     world_leave(w);
 }
 
-static void pause_node(world *w, uint32_t node, uint64_t ns)
+void node_pause(world *w, uint32_t node, uint64_t ns)
 {
     if (!w->nodes[node].is_up) return;
     w->nodes[node].paused_ns = link_sim_now_ns(w->net) + ns;
     link_sim_pause(w->net, w->nodes[node].process, ns);
 }
 
+static void pause_all(world *w, const fault *f)
+{
+    node_pause(w, f->a, f->end_ns - f->at_ns);
+    processes_pause(w, f->a, f->end_ns - f->at_ns);
+}
+
+/* Those of nodes a and b. */
+static void cut(world *w, const fault *f)
+{
+    for (uint32_t i = 0; i < w->n_slots; i++)
+        for (uint32_t k = 0; k < w->n_slots; k++)
+            if (w->nodes[i].host == f->a && w->nodes[k].host == f->b && w->nodes[i].is_up && w->nodes[k].is_up)
+                link_sim_cut(w->net, w->nodes[i].process, w->nodes[k].process);
+}
+
 /* False: not now. */
 static bool take_down(world *w, uint32_t node, const fault *f)
 {
     sim_node *n = &w->nodes[node];
-    if (!n->is_up || n->outer) return false;
+    if (!n->is_up || n->outer || processes_wait(w, node)) return false;
     if (f->kind == MANTA_SIM_CRASH) node_crash(w, node, f->is_silent);
     else node_shut_down(w, node);
     return true;
@@ -158,12 +179,14 @@ void faults_set_budget(const world *w, uint32_t node)
     the_pool.policy.send_budget = is_held(w, node) ? BUDGET : pool_policy_default().send_budget;
 }
 
-static void set_budget(world *w, uint32_t node)
+static void set_budgets(world *w, uint32_t node)
 {
-    if (!w->nodes[node].is_up) return;
-    world_enter(w, node);
-    faults_set_budget(w, node);
-    world_leave(w);
+    for (uint32_t i = 0; i < w->n_slots; i++) {
+        if (!w->nodes[i].is_up || w->nodes[i].host != node) continue;
+        world_enter(w, i);
+        faults_set_budget(w, node);
+        world_leave(w);
+    }
 }
 
 /* A crash of "a and a" is one of all nodes, as when the power fails. */
@@ -193,10 +216,13 @@ static void begin(world *w, fault *f)
     switch (f->kind) {
     case MANTA_SIM_CRASH:
     case MANTA_SIM_STOP: take_down_all(w, f); break;
-    case MANTA_SIM_PAUSE: pause_node(w, f->a, f->end_ns - f->at_ns); break;
+    case MANTA_SIM_PAUSE: pause_all(w, f); break;
     case MANTA_SIM_SLOW_DISK: set_disk(w, f->a, true); break;
-    case MANTA_SIM_SUSPEND: set_budget(w, f->a); break;
-    case MANTA_SIM_DROP: link_sim_cut(w->net, w->nodes[f->a].process, w->nodes[f->b].process); break;
+    case MANTA_SIM_SUSPEND: set_budgets(w, f->a); break;
+    case MANTA_SIM_DROP: cut(w, f); break;
+    case MANTA_SIM_KILL:
+        if (!process_kill_one(w, f->a)) f->is_on = !(f->is_over = true);
+        break;
     default: break;
     }
     faults_set_paths(w);
@@ -213,8 +239,16 @@ static void end(world *w, fault *f)
     f->is_over = true;
     if (f->kind == MANTA_SIM_CRASH || f->kind == MANTA_SIM_STOP) bring_back(w, f);
     if (f->kind == MANTA_SIM_SLOW_DISK) set_disk(w, f->a, false);
-    if (f->kind == MANTA_SIM_SUSPEND) set_budget(w, f->a);
+    if (f->kind == MANTA_SIM_SUSPEND) set_budgets(w, f->a);
     faults_set_paths(w);
+}
+
+uint32_t faults_count(const world *w, uint32_t kinds)
+{
+    uint64_t count = 0;
+    for (int i = 0; i < FAULT_KINDS; i++)
+        if (kinds >> i & 1) count += w->result->by_kind[i];
+    return (uint32_t)count;
 }
 
 /* ---- all of them ---- */

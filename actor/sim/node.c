@@ -15,7 +15,7 @@
 #include "scheduler/os/os_file.h"
 #include "scheduler/pool/sim.h"
 
-enum { STOP_TIMEOUT_MS = 60000, JOIN_MS = 10000 };
+enum { CORES = 2, WORKER_IDLE_MS = 1000, STOP_TIMEOUT_MS = 60000, JOIN_MS = 10000 };
 
 MANTA_ACTOR(MantaSimNode, bool is_started;)
 MANTA_METHOD_DECLARE(MantaSimNode, start, void)
@@ -23,12 +23,18 @@ MANTA_METHOD_DECLARE(MantaSimNode, verify, void)
 
 static void address_of(uint32_t node, char out[64]) { snprintf(out, 64, "tcp://node-%u", node); }
 
-static uint32_t own(void) { return images_current(the_world->images) - 1; }
+static sim_node *own_process(void) { return &the_world->nodes[images_current(the_world->images) - 1]; }
+static uint32_t own(void) { return own_process()->host; }
+static bool is_of_job(const sim_node *n) { return n->state != PROCESS_NONE; }
 
 static void end_itself(void *context, const char *why)
 {
     world *w = context;
     world_note(w, "node", "%u ends itself: %s", own(), why);
+    if (is_of_job(own_process())) {
+        process_kill(w, own_process()->pid, "");
+        return;
+    }
     (void)manta_sim_inject(MANTA_SIM_CRASH, own(), (own() + 1) % w->test.nodes, 1000);
 }
 
@@ -78,19 +84,37 @@ static manta_status start_daemon(const world *w, uint32_t node)
     snprintf(state, sizeof state, "%s/state-%u", w->directory, node);
     snprintf(cache, sizeof cache, "%s/cache-%u", w->directory, node);
     bool joins = find_cluster(w, node, state, head);
-    raylet_options r = {.head = joins ? head : NULL, .directory = cache, .state = state, .voters = w->test.voters, .cores = 1};
+    raylet_options r = {.head = joins ? head : NULL, .directory = cache, .state = state, .voters = w->test.voters, .cores = CORES, .idle_ms = WORKER_IDLE_MS};
     return raylet_start(&r, &raylet);
+}
+
+static void run_process(world *w, sim_node *me)
+{
+    char daemon[64];
+    address_of(me->host, daemon);
+    manta_status status = me->is_driver ? job_drive(daemon) : job_serve(daemon, me->job);
+    if (status || !me->is_driver) {
+        end_itself(w, status ? manta_last_error()->message : "its daemon has ended");
+        return;
+    }
+    w->test.drive(me->host);
+    me->is_done = true;
 }
 
 MANTA_METHOD_DEFINE(MantaSimNode, start, void)
 {
     (void)self;
     world *w = the_world;
+    if (is_of_job(own_process())) {
+        run_process(w, own_process());
+        return;
+    }
     if (w->test.voters && start_daemon(w, own())) {
         end_itself(w, manta_last_error()->message);
         return;
     }
-    w->test.start(own());
+    if (w->test.drive && (!w->test.drivers || own() < w->test.drivers)) process_add_driver(w, own());
+    if (w->test.start) w->test.start(own());
 }
 
 MANTA_METHOD_DEFINE(MantaSimNode, verify, void)
@@ -108,7 +132,7 @@ MANTA_CLASS_WITH(MantaSimNode, (.concurrency = 64), start, verify)
 static void wait_outside(void *context, bool (*done)(void *argument), void *argument, uint64_t deadline_ns)
 {
     world *w = context;
-    uint32_t me = own();
+    uint32_t me = images_current(w->images) - 1;
     w->nodes[me].outer++;
     for (bool some = true;; some = world_step(w, deadline_ns)) {
         world_enter(w, me);
@@ -131,9 +155,11 @@ static void prepare(world *w, uint32_t node)
     os_simulate(&clock_ns, seed);
     sim_set_wait(wait_outside, w);
     sim_set_now_ns(clock_ns);
-    the_simulation = (node_simulation){w->net, end_itself, hold_ns, w};
+    const sim_node *n = &w->nodes[node];
+    the_simulation = (node_simulation){w->net, n->pid, end_itself, hold_ns, process_run, process_kill, w};
     char address[64];
-    address_of(node, address);
+    address_of(n->host, address);
+    if (is_of_job(n)) snprintf(address, sizeof address, "tcp://node-%u-%u", n->host, n->pid);
     w->nodes[node].system = manta_init_with(&(manta_config){.size = sizeof(manta_config),
         .seed = seed,
         .listen = address,
@@ -156,10 +182,13 @@ void node_boot(world *w, uint32_t node)
     n->process = the_node.process;
     n->is_up = true;
     n->paused_ns = 0;
+    uint64_t now = link_sim_now_ns(w->net), until = w->nodes[n->host].paused_ns;
+    if (until > now) node_pause(w, node, until - now);
     raft_disks_set_delay(50 * OS_NS_PER_US, n->disk_ns);
-    faults_set_budget(w, node);
+    faults_set_budget(w, n->host);
     faults_set_paths(w);
-    world_note(w, "world", "node %u starts, the %u. time", node, n->incarnation + 1);
+    if (is_of_job(n)) world_note(w, "world", "%s %u of node %u starts", n->is_driver ? "driver" : "worker", n->pid, n->host);
+    else world_note(w, "world", "node %u starts, the %u. time", node, n->incarnation + 1);
     MantaSimNode_ref main = MantaSimNode_spawn();
     n->main = main.actor.id;
     (void)MantaSimNode_start_send(main);
@@ -171,7 +200,11 @@ static void keep_hash(world *w, uint32_t node) { w->hash = rng_mix(w->hash ^ man
 
 void node_crash(world *w, uint32_t node, bool silent)
 {
-    world_note(w, "world", "node %u crashes%s", node, silent ? ", without a word" : "");
+    const sim_node *n = &w->nodes[node];
+    const char *how = silent ? ", without a word" : "";
+    if (is_of_job(n)) world_note(w, "world", "process %u of node %u is gone%s", n->pid, n->host, how);
+    else world_note(w, "world", "node %u crashes%s", node, how);
+    if (!is_of_job(n)) processes_crash(w, node, silent);
     world_enter(w, node);
     keep_hash(w, node);
     link_sim_crash(the_node.links, silent);
@@ -184,11 +217,13 @@ void node_shut_down(world *w, uint32_t node)
 {
     sim_node *n = &w->nodes[node];
     if (!n->is_up || n->is_stopping) return;
-    world_note(w, "world", "node %u shuts down", node);
+    if (is_of_job(n)) world_note(w, "world", "driver %u of node %u shuts down", n->pid, n->host);
+    else world_note(w, "world", "node %u shuts down", node);
+    if (!is_of_job(n)) processes_crash(w, node, false);
     n->is_stopping = true;
     world_enter(w, node);
     n->outer++;
-    membership_leave();
+    if (!is_of_job(n)) membership_leave();
     manta_status status = manta_shutdown(n->system);
     world_enter(w, node);
     n->outer--;
@@ -210,6 +245,7 @@ void node_ask_check(world *w, uint32_t node)
 uint32_t manta_sim_node(void) { return own(); }
 uint32_t manta_sim_nodes(void) { return the_world->test.nodes; }
 uint32_t manta_sim_incarnation(void) { return the_world->nodes[own()].incarnation - 1; }
+uint32_t manta_sim_count(uint32_t faults) { return faults_count(the_world, faults); }
 uint32_t manta_sim_steps(void) { return the_world->options->steps; }
 void *manta_sim_shared(void) { return the_world->shared; }
 uint64_t manta_sim_now_ns(void) { return world_now_ns(the_world); }
@@ -241,7 +277,8 @@ void manta_sim_note(const char *format, ...)
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
-    snprintf(who, sizeof who, "node %u", own());
+    if (is_of_job(own_process())) snprintf(who, sizeof who, "%u/%u", own(), own_process()->pid);
+    else snprintf(who, sizeof who, "node %u", own());
     world_note(the_world, who, "%s", text);
 }
 

@@ -9,7 +9,7 @@
 #include "scheduler/base/alloc.h"
 #include "scheduler/os/os_file.h"
 
-enum { NODES = 3, DURATION_MS = 10000, SETTLE_MS = 8000, CHECK_MS = 60000, SLOW_DISK_MS = 60 };
+enum { NODES = 3, DURATION_MS = 10000, SETTLE_MS = 8000, CHECK_MS = 60000, JOBS_END_MS = 2000, SLOW_DISK_MS = 60 };
 
 static void fill_in(world *w, const run_options *o)
 {
@@ -45,6 +45,8 @@ static bool make(world *w, const run_options *o, run_result *out)
     w->result = out;
     fill_in(w, o);
     rng_init(&w->random, o->seed);
+    w->n_slots = w->test.nodes;
+    for (uint32_t i = 0; i < w->n_slots; i++) w->nodes[i].host = i;
     draw_disks(w);
     plan_make(&w->plan, &w->test, o->seed, o->keep);
     out->n_faults = w->plan.count;
@@ -52,7 +54,7 @@ static bool make(world *w, const run_options *o, run_result *out)
     w->shared = base_calloc(1, w->test.shared_bytes + 1);
     the_world = w; /* before the sets of variables are made */
     if (!make_directory(w)) return false;
-    return w->net && w->shared && images_new(w->test.nodes, &w->images);
+    return w->net && w->shared && images_new(w->test.drive ? SLOTS : w->test.nodes, &w->images);
 }
 
 static bool is_finished(world *w) { return w->is_finished; }
@@ -67,8 +69,8 @@ static bool has_checked(world *w)
 static void enter_process(void *context, uint64_t process)
 {
     world *w = context;
-    for (uint32_t i = 0; i < w->test.nodes; i++)
-        if (w->nodes[i].process == process) {
+    for (uint32_t i = 0; i < w->n_slots; i++)
+        if (w->nodes[i].is_up && w->nodes[i].process == process) {
             world_enter(w, i);
             return;
         }
@@ -89,6 +91,14 @@ static void check_all(world *w)
     }
 }
 
+/* When its drivers have shut down, a job's workers are ended. */
+static void end_jobs(world *w)
+{
+    processes_shut_down_drivers(w);
+    world_run_until(w, link_sim_now_ns(w->net) + JOBS_END_MS * (uint64_t)OS_NS_PER_MS, NULL);
+    if (!w->result->failed) processes_check_none(w);
+}
+
 static void run(world *w)
 {
     link_sim_set_enter(w->net, enter_process, w);
@@ -98,6 +108,7 @@ static void run(world *w)
     if (!w->result->failed) faults_end_all(w);
     world_run_until(w, link_sim_now_ns(w->net) + w->test.settle_ms * (uint64_t)OS_NS_PER_MS, NULL);
     if (!w->result->failed) check_all(w);
+    if (!w->result->failed) end_jobs(w);
     for (uint32_t i = 0; i < w->test.nodes && !w->result->failed; i++) node_shut_down(w, i);
     world_leave(w);
 }

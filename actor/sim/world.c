@@ -1,5 +1,5 @@
 /*
- * The world's loop. What is next is the earliest of: a fault that begins or ends, an event of the network, a node that has something to run. Of several nodes with something to run the seed chooses one; it runs for at most
+ * The world's loop. What is next is the earliest of: a fault that begins or ends, a process that starts or ends, an event of the network, a node that has something to run. Of several nodes with something to run the seed chooses one; it runs for at most
  * QUANTUM_NS of its time, so that the others come in between.
  */
 #include "actor/sim/world.h"
@@ -73,7 +73,7 @@ static uint64_t due_of(const sim_node *n)
 static uint64_t nodes_due(const world *w)
 {
     uint64_t due = NEVER;
-    for (uint32_t i = 0; i < w->test.nodes; i++)
+    for (uint32_t i = 0; i < w->n_slots; i++)
         if (due_of(&w->nodes[i]) < due) due = due_of(&w->nodes[i]);
     return due;
 }
@@ -81,8 +81,8 @@ static uint64_t nodes_due(const world *w)
 /* Of those that have something to run now. */
 static uint32_t choose(world *w, uint64_t now)
 {
-    uint32_t candidates[MANTA_SIM_NODES], n = 0;
-    for (uint32_t i = 0; i < w->test.nodes; i++)
+    uint32_t candidates[SLOTS], n = 0;
+    for (uint32_t i = 0; i < w->n_slots; i++)
         if (due_of(&w->nodes[i]) <= now) candidates[n++] = i;
     return candidates[n > 1 ? rng_below(&w->random, n) : 0];
 }
@@ -99,11 +99,13 @@ static void run_one(world *w, uint64_t now)
 bool world_step(world *w, uint64_t until_ns)
 {
     note_due(w);
-    uint64_t now = link_sim_now_ns(w->net), next = nodes_due(w), faults = faults_due_ns(w);
+    uint64_t now = link_sim_now_ns(w->net), next = nodes_due(w), faults = faults_due_ns(w), processes = processes_due_ns(w);
     if (faults <= now) faults_apply(w);
+    else if (processes <= now) processes_apply(w);
     else if (next <= now) run_one(w, now);
     else {
         if (faults < next) next = faults;
+        if (processes < next) next = processes;
         if (until_ns < next) next = until_ns;
         if (!link_sim_step(w->net, next) && next == until_ns) return false;
     }

@@ -14,7 +14,7 @@
 #include "scheduler/base/rng.h"
 #include "scheduler/os/os.h"
 
-enum { FAULT_KINDS = 10, PLAN_LIMIT = 64, FAILURE_BYTES = 1024, INJECTED_LIMIT = 1024 };
+enum { FAULT_KINDS = 11, PLAN_LIMIT = 64, FAILURE_BYTES = 1024, INJECTED_LIMIT = 1024, SLOTS = MANTA_SIM_NODES + 64 };
 
 typedef struct fault {
     manta_sim_fault kind;
@@ -29,7 +29,17 @@ typedef struct plan { /* the faults of a seed */
     uint32_t count;
 } plan;
 
-typedef struct sim_node {
+typedef enum process_state { PROCESS_NONE, PROCESS_STARTS, PROCESS_RUNS, PROCESS_GONE } process_state; /* gone: its daemon is yet to be told */
+
+typedef struct sim_node { /* or a process of a job that stands on it */
+    uint32_t host;        /* the node; of a node itself: its own number */
+    /* of processes of jobs: */
+    process_state state;
+    bool is_driver, must_end, is_done; /* done: the driver's program has returned */
+    uint32_t pid;
+    uint64_t job, event_ns; /* event: when it starts, ends, or its end is told */
+    char why[160];          /* it ends */
+    /* of all: */
     bool is_up, is_ready, is_stopping;
     uint32_t outer; /* its main program waits: it cannot crash now */
     uint32_t incarnation;
@@ -59,7 +69,9 @@ typedef struct world {
     rng random;
     images *images;
     link_sim *net;
-    sim_node nodes[MANTA_SIM_NODES];
+    sim_node nodes[SLOTS]; /* nodes first */
+    uint32_t n_slots;      /* in use, or used once */
+    uint32_t n_processes;  /* of jobs, ever started */
     plan plan;
     fault injected[INJECTED_LIMIT];
     uint32_t n_injected;
@@ -86,6 +98,7 @@ void world_run_until(world *w, uint64_t ns, bool (*done)(world *w)); /* done may
 void node_boot(world *w, uint32_t node);
 void node_crash(world *w, uint32_t node, bool silent);
 void node_shut_down(world *w, uint32_t node); /* in order; steps the world */
+void node_pause(world *w, uint32_t node, uint64_t ns);
 void node_ask_check(world *w, uint32_t node); /* begins; is_ready is false until it is through */
 
 /* ---- faults.c ---- */
@@ -97,8 +110,22 @@ void faults_set_paths(world *w); /* after a node has started */
 /* How long a send of the node that runs waits, of those that may wait: 0 if nothing holds it up. */
 uint64_t faults_hold_ns(world *w, uint32_t node);
 void faults_set_budget(const world *w, uint32_t node); /* of the node that runs, after it has started */
+uint32_t faults_count(const world *w, uint32_t kinds); /* that have begun */
 const char *fault_name(manta_sim_fault kind);
 uint32_t fault_find(const char *name, size_t bytes); /* 0: none */
+
+/* ---- processes.c ---- */
+manta_status process_run(void *context, uint64_t job, const char *address, uint32_t *out_pid); /* as node_simulation.run */
+void process_kill(void *context, uint32_t pid, const char *why);
+void process_add_driver(world *w, uint32_t node); /* starts soon */
+uint64_t processes_due_ns(const world *w);
+void processes_apply(world *w); /* one that starts or ends now */
+void processes_crash(world *w, uint32_t host, bool silent); /* all of a node */
+bool processes_wait(const world *w, uint32_t host); /* the main program of one waits: it cannot crash now */
+void processes_pause(world *w, uint32_t host, uint64_t ns);
+bool process_kill_one(world *w, uint32_t host); /* the seed chooses; false: there is none */
+void processes_shut_down_drivers(world *w);     /* steps the world */
+void processes_check_none(world *w);
 
 /* ---- runner.c ---- */
 void world_run(const run_options *o, run_result *out); /* a seed; in a process that does nothing else */

@@ -509,9 +509,6 @@ link_sim *link_sim_new(uint64_t seed)
     if (!s) return NULL;
     rng_init(&s->random, seed);
     s->now_ns = OS_NS_PER_S;
-    for (int i = 0; i < LINK_SIM_ENDS; i++)
-        for (int k = 0; k < LINK_SIM_ENDS; k++)
-            s->paths[i][k] = (link_sim_path){.delay_min_ns = DELAY_MIN_NS, .delay_max_ns = DELAY_MAX_NS};
     return s;
 }
 
@@ -527,6 +524,14 @@ static int find_end(const link_sim *s, uint64_t process)
     for (int i = 0; i < s->n_ends; i++)
         if (s->ends[i].process == process) return i;
     return -1;
+}
+
+static int add_end(link_sim *s)
+{
+    int end = s->n_ends++;
+    for (int i = 0; i <= end; i++)
+        s->paths[i][end] = s->paths[end][i] = (link_sim_path){.delay_min_ns = DELAY_MIN_NS, .delay_max_ns = DELAY_MAX_NS};
+    return end;
 }
 
 static manta_status bind_all(link_sim *s, links *l, const link_options *o)
@@ -548,7 +553,7 @@ static manta_status settle(link_sim *s, links *l, const link_options *o)
     manta_status status = bind_all(s, l, o);
     sim_net *net = status ? NULL : base_calloc(1, sizeof *net);
     if (!net) return status ? status : link_fail(MANTA_ENOMEM, "no memory");
-    if (end < 0) end = s->n_ends++;
+    if (end < 0) end = add_end(s);
     *net = (sim_net){s, end, l->events, l->context};
     l->net = net;
     if (s->enter) l->events = entering;

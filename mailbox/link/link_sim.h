@@ -11,7 +11,7 @@
 
 #include "mailbox/link/link.h"
 
-enum { LINK_SIM_ENDS = 64 }; /* processes in one network */
+enum { LINK_SIM_ENDS = 512 }; /* processes in one network, also those that are gone */
 
 typedef struct link_sim link_sim;
 

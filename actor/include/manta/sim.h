@@ -35,7 +35,8 @@ typedef enum manta_sim_fault {
     MANTA_SIM_SLOW_DISK = 1 << 8, /* writes take up to 100 ms to become durable */
     MANTA_SIM_SUSPEND =
         1 << 9, /* sends of a node's handlers wait, as they may whenever a link has no room or a handler has sent much: other handlers come in between */
-    MANTA_SIM_ALL = (1 << 10) - 1
+    MANTA_SIM_KILL = 1 << 10, /* a driver or worker process of a node is gone at once; only in tests with `drive` */
+    MANTA_SIM_ALL = (1 << 11) - 1
 } manta_sim_fault;
 
 typedef struct manta_sim_test {
@@ -51,6 +52,10 @@ typedef struct manta_sim_test {
     size_t shared_bytes;  /* of manta_sim_shared */
     /* Called on each node when it has started, also again after a crash, in a handler: it spawns the node's actors, calls others and may wait. */
     void (*start)(uint32_t node);
+    /* Not NULL: each node of 0..drivers-1 also has a process that is a driver of a job (manta_config.cluster), in which this is called, in a handler, again when the node or the process has come back. Tasks and
+     * actors of the job run in worker processes, which are simulated too; their programs are this one. Objects are in the processes that made them. Wants voters. */
+    void (*drive)(uint32_t node);
+    uint32_t drivers; /* 0: all nodes */
     /* Called on each node when faults are over and settle_ms have passed, one after the other, in a handler, which may wait. May be NULL. */
     void (*verify)(uint32_t node);
     /* Called at the very end, outside any node, when all have shut down: looks at what is in `shared`. May be NULL; calls no function of manta but manta_sim_fail. */
@@ -70,6 +75,7 @@ MANTA_EXPORT uint32_t manta_sim_steps(void);       /* how much work the test is 
 /* The process that runs as that node now, for manta_options.process and manta_lookup_in. Connects to it, which may take up to timeout_ms. MANTA_ETIMEDOUT. */
 MANTA_EXPORT manta_status manta_sim_process(uint32_t node, uint64_t timeout_ms, manta_process *out);
 MANTA_EXPORT void *manta_sim_shared(void); /* shared_bytes of memory that all nodes and the test see, zero at first; outlives crashes */
+MANTA_EXPORT uint32_t manta_sim_count(uint32_t faults); /* how many faults of these kinds have begun by now */
 /* Virtual time since the beginning, the same on all nodes; manta_now_ns is each node's own. */
 MANTA_EXPORT uint64_t manta_sim_now_ns(void);
 /* The seed has failed: text says why. The run ends; the first failure counts. */

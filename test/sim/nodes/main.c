@@ -13,6 +13,7 @@ static void start(uint32_t node)
 {
     watched *w = watch();
     w->finished[node] = 0;
+    if (node < DRIVERS) w->drivers[node] = DRIVES;
     messages_start(node);
     registers_start(node);
     locks_start(node);
@@ -26,6 +27,9 @@ static void await_programs(uint32_t node)
     while (watch()->finished[node] < PROGRAMS && manta_sim_now_ns() < end) manta_sleep(50);
     if (watch()->finished[node] < PROGRAMS)
         manta_sim_fail("%u programs of node %u are not through: a call does not complete", PROGRAMS - watch()->finished[node], node);
+    end += FINISH_MS * UINT64_C(1000000);
+    while (node < DRIVERS && watch()->drivers[node] != RESTS && manta_sim_now_ns() < end) manta_sleep(50);
+    if (node < DRIVERS && watch()->drivers[node] != RESTS) manta_sim_fail("the driver of node %u is not through", node);
 }
 
 static void await_no_objects(uint32_t node)
@@ -63,6 +67,8 @@ int main(int argc, char **argv)
         .voters = 5,
         .shared_bytes = sizeof(watched),
         .start = start,
+        .drive = tasks_drive,
+        .drivers = DRIVERS,
         .verify = verify,
         .judge = judge};
     return manta_sim_main(argc, argv, &test);

@@ -12,11 +12,11 @@ MANTA_METHOD_DECLARE(SimReader, look, uint64_t, (manta_ref, object), (uint64_t, 
 MANTA_ACTOR(SimMaker, uint64_t made;)
 MANTA_METHOD_DECLARE(SimMaker, play, void)
 
-static size_t size_of(uint64_t seed) { return seed % 3 ? 16 + seed % 500 : 16 + seed % BYTES_MOST; }
+size_t object_size(uint64_t seed) { return seed % 3 ? 16 + seed % 500 : 16 + seed % BYTES_MOST; }
 
 static uint64_t word_at(uint64_t seed, size_t i) { return (seed + i) * UINT64_C(0x9e3779b97f4a7c15); }
 
-static void fill(unsigned char *to, size_t size, uint64_t seed)
+void object_fill(unsigned char *to, size_t size, uint64_t seed)
 {
     for (size_t i = 0; i + 8 <= size; i += 8) {
         uint64_t word = word_at(seed, i);
@@ -24,9 +24,9 @@ static void fill(unsigned char *to, size_t size, uint64_t seed)
     }
 }
 
-static bool is_right(const unsigned char *at, size_t size, uint64_t seed)
+bool object_is_right(const unsigned char *at, size_t size, uint64_t seed)
 {
-    if (size != size_of(seed)) return false;
+    if (size != object_size(seed)) return false;
     for (size_t i = 0; i + 8 <= size; i += 8) {
         uint64_t word = word_at(seed, i);
         if (memcmp(at + i, &word, 8) != 0) return false;
@@ -38,7 +38,7 @@ MANTA_METHOD_DEFINE(SimReader, look, uint64_t, (manta_ref, object), (uint64_t, s
 {
     manta_object view;
     if (manta_object_get(object, 5000, &view)) return manta_fail(manta_last_error()->status, "%s", manta_last_error()->message), 0;
-    if (!is_right(view.data, view.size, seed)) manta_sim_fail("an object of %zu bytes arrived as something else", size_of(seed));
+    if (!object_is_right(view.data, view.size, seed)) manta_sim_fail("an object of %zu bytes arrived as something else", object_size(seed));
     self->read++;
     return view.size;
 }
@@ -50,8 +50,8 @@ static void make_one(SimMaker *self, SimReader_ref reader)
     unsigned char *data;
     manta_ref ref;
     (void)manta_scope_begin();
-    if (manta_create(size_of(seed), &ref, (void **)&data) == MANTA_OK) {
-        fill(data, size_of(seed), seed);
+    if (manta_create(object_size(seed), &ref, (void **)&data) == MANTA_OK) {
+        object_fill(data, object_size(seed), seed);
         self->made++;
         if (manta_seal(ref)) manta_sim_fail("manta_seal: %s", manta_last_error()->message);
         else if (manta_get(SimReader_look(reader, ref, seed), &read) == MANTA_OK) watch()->objects++;

@@ -11,7 +11,7 @@
 
 #include "test/support/linear.h"
 
-enum { SESSIONS = 4096, OPERATIONS = 8192, GRANTS = 8192, KEYS = 2, PROGRAMS = 4 };
+enum { SESSIONS = 4096, OPERATIONS = 8192, GRANTS = 8192, TASKS = 8192, DRIVERS = 2, KEYS = 2, PROGRAMS = 4 };
 
 typedef struct session {        /* of a sender with one handle of a receiver */
     uint64_t receiver;          /* process */
@@ -19,7 +19,15 @@ typedef struct session {        /* of a sender with one handle of a receiver */
     uint64_t sent, received, acknowledged;
 } session;
 
+typedef struct task_seen { /* a task that was submitted */
+    uint32_t begun, finished; /* how often */
+    bool is_once;             /* it may not run again */
+} task_seen;
+
 typedef struct watched {
+    task_seen tasks[TASKS];
+    uint64_t n_tasks, tasks_done, tasks_lost; /* lost: ended with an error */
+    enum { DRIVES, THROUGH, RESTS } drivers[DRIVERS]; /* what the driver of each of the first nodes does: it has work, or none, or nobody has and all is free */
     session sessions[SESSIONS];
     uint32_t n_sessions;
     linear_op operations[OPERATIONS];
@@ -39,6 +47,10 @@ void registers_start(uint32_t node);
 void registers_judge(watched *w);
 void locks_start(uint32_t node);
 void objects_start_on(uint32_t node);
+size_t object_size(uint64_t seed); /* of an object whose bytes are made from a number */
+void object_fill(unsigned char *to, size_t size, uint64_t seed);
+bool object_is_right(const unsigned char *at, size_t size, uint64_t seed);
+void tasks_drive(uint32_t node); /* in a driver */
 void program_finished(void); /* one of this node's */
 
 #endif

@@ -1,0 +1,163 @@
+/*
+ * Promises: the result of every task is right, or one of the documented errors; a task that may not run again never does, and no task runs twice while no process is lost or cut off; a result is there only when
+ * the task has run; and when drivers have all that they asked for, all resources are free again and nothing waits.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "test/sim/nodes/simulate.h"
+
+enum { AT_ONCE = 4, RESULT_MS = 60000, FREE_MS = 30000, NODES = MANTA_SIM_NODES };
+static const uint32_t losing = MANTA_SIM_CRASH | MANTA_SIM_STOP | MANTA_SIM_KILL | MANTA_SIM_PAUSE | MANTA_SIM_PARTITION | MANTA_SIM_ONE_WAY |
+                               MANTA_SIM_DROP; /* faults that let somebody lose a process */
+
+static uint64_t result_of(uint64_t id) { return id * UINT64_C(0x9e3779b97f4a7c15) >> 8; }
+
+/* ---- tasks ---- */
+
+static void task_begins(uint64_t id)
+{
+    task_seen *t = &watch()->tasks[id];
+    if (++t->begun > 1 && t->is_once) manta_sim_fail("task %" PRIu64 " may not run again, and did", id);
+    if (t->begun > 1 && !manta_sim_count(losing)) manta_sim_fail("task %" PRIu64 " ran again, and no process was lost", id);
+}
+
+static uint64_t task_ends(uint64_t id)
+{
+    watch()->tasks[id].finished++;
+    return result_of(id);
+}
+
+MANTA_TASK(sim_work, uint64_t, (uint64_t, id), (uint64_t, ms))
+{
+    task_begins(id);
+    if (ms) manta_sleep(ms);
+    return task_ends(id);
+}
+
+/* One that needs the result of another. */
+MANTA_TASK(sim_nest, uint64_t, (uint64_t, id), (uint64_t, inner), (uint64_t, ms))
+{
+    uint64_t got = 0;
+    task_begins(id);
+    manta_status status = manta_get(sim_work_submit(inner, ms), &got);
+    if (status) return manta_fail(status, "the inner task: %s", manta_last_error()->message), 0;
+    if (got != result_of(inner)) manta_sim_fail("task %" PRIu64 " has the result %" PRIx64, inner, got);
+    return task_ends(id);
+}
+
+/* One that looks at an object of its driver. */
+MANTA_TASK(sim_look, uint64_t, (uint64_t, id), (manta_object, o), (uint64_t, seed))
+{
+    task_begins(id);
+    if (!object_is_right(o.data, o.size, seed)) manta_sim_fail("task %" PRIu64 ": its argument of %zu bytes is not what it was", id, o.size);
+    return task_ends(id);
+}
+
+/* ---- the driver ---- */
+
+typedef struct pending {
+    uint64_t id;
+    manta_uint64_t_future future;
+} pending;
+
+static bool new_task(uint64_t *out, bool is_once)
+{
+    watched *w = watch();
+    if (w->n_tasks + 1 >= TASKS) return false;
+    *out = ++w->n_tasks;
+    w->tasks[*out] = (task_seen){.is_once = is_once};
+    return true;
+}
+
+static manta_uint64_t_future look(uint64_t id)
+{
+    uint64_t seed = manta_random();
+    unsigned char *data;
+    manta_ref ref;
+    if (manta_create(object_size(seed), &ref, (void **)&data)) return (manta_uint64_t_future){0};
+    object_fill(data, object_size(seed), seed);
+    (void)manta_seal(ref);
+    return sim_look_submit(id, manta_object_of(ref), seed);
+}
+
+/* False: there is no room in the table. */
+static bool submit(pending *p)
+{
+    uint64_t choice = manta_random(), inner, ms = manta_random() % 40;
+    bool is_once = choice % 4 == 0;
+    if (!new_task(&p->id, is_once)) return false;
+    if (choice % 4 == 1 && new_task(&inner, false)) p->future = sim_nest_submit(p->id, inner, ms);
+    else if (choice % 4 == 2) p->future = look(p->id);
+    else if (is_once) p->future = sim_work_submit_with(MANTA_OPTIONS(.max_retries = MANTA_RETRIES_NONE), p->id, ms);
+    else p->future = sim_work_submit(p->id, choice >> 8 & 1 ? 0 : ms);
+    return true;
+}
+
+/* What may become of a task whose processes are lost again and again, see docs/failures.md. */
+static bool is_documented(manta_status status) { return status == MANTA_EUNKNOWN || status == MANTA_EOBJECTLOST || status == MANTA_EINIT; }
+
+static void await_result(const pending *p)
+{
+    watched *w = watch();
+    uint64_t got = 0;
+    manta_status status = manta_get_timeout(p->future, &got, RESULT_MS);
+    const char *text = status ? manta_last_error()->message : "";
+    if (status) w->tasks_lost++;
+    else w->tasks_done++;
+    if (!status && got != result_of(p->id)) manta_sim_fail("task %" PRIu64 " has the result %" PRIx64, p->id, got);
+    if (!status && !w->tasks[p->id].finished) manta_sim_fail("task %" PRIu64 " has a result, and did not run", p->id);
+    if (status && (!is_documented(status) || !manta_sim_count(losing)))
+        manta_sim_fail("task %" PRIu64 " ended with %s: %s", p->id, manta_status_text(status), text);
+}
+
+/* Of the nodes as this one knows them. */
+static bool is_all_free(char *why, size_t room)
+{
+    manta_node_info all[NODES];
+    size_t n = 0;
+    bool ok = true;
+    (void)manta_scope_begin();
+    manta_status status = manta_list_nodes(all, NODES, &n);
+    snprintf(why, room, "the nodes cannot be listed: %s", status ? manta_last_error()->message : "");
+    for (size_t i = 0; ok && i < n && i < NODES; i++) {
+        ok = !all[i].queued && strcmp(all[i].available, all[i].total) == 0;
+        snprintf(why, room, "%s has %s of %s, and %u wait", all[i].address, all[i].available, all[i].total, all[i].queued);
+    }
+    (void)manta_scope_end();
+    return !status && ok;
+}
+
+/* When nobody has work any more. */
+static void await_rest(void)
+{
+    char why[600] = "";
+    uint64_t end = 0;
+    for (;;) {
+        bool is_quiet = true;
+        for (uint32_t i = 0; i < DRIVERS && i < manta_sim_nodes(); i++) is_quiet = is_quiet && watch()->drivers[i] != DRIVES;
+        if (is_quiet && is_all_free(why, sizeof why)) return;
+        if (!is_quiet) end = 0;
+        else if (!end) end = manta_sim_now_ns() + FREE_MS * UINT64_C(1000000);
+        else if (manta_sim_now_ns() > end) return manta_sim_fail("nobody has work, but %s", why);
+        manta_sleep(100);
+    }
+}
+
+void tasks_drive(uint32_t node)
+{
+    watch()->drivers[node] = DRIVES;
+    for (uint32_t i = 0; i < manta_sim_steps() / 5 + 1; i++) {
+        pending all[AT_ONCE];
+        uint32_t n = 0, wanted = 1 + (uint32_t)(manta_random() % AT_ONCE);
+        (void)manta_scope_begin();
+        while (n < wanted && submit(&all[n])) n++;
+        for (uint32_t k = 0; k < n; k++) await_result(&all[k]);
+        (void)manta_scope_end();
+        manta_sleep(manta_random() % 300);
+    }
+    watch()->drivers[node] = THROUGH;
+    await_rest();
+    watch()->drivers[node] = RESTS;
+}
