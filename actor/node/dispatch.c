@@ -226,6 +226,8 @@ void owner_submit(worker *w, demand *d, message *m)
     ((future *)m->reply)->packed = FUTURE_LEASED;
     pthread_mutex_lock(&owner_lock);
     bool over = !load_relaxed(&owner_is_on);
+    bool is_orphaned = owner_is_orphaned;
+    over |= is_orphaned;
     if (!over) demand_push(d, m, false);
     bool go = !d->full || d->n_pending < demand_wanted(d);
     pthread_mutex_unlock(&owner_lock);
@@ -233,7 +235,7 @@ void owner_submit(worker *w, demand *d, message *m)
         future *f = m->reply;
         m->reply = NULL;
         message_discard(w, m);
-        future_fail_status(w, f, MANTA_ESHUTDOWN, "the system is shutting down");
+        future_fail_status(w, f, is_orphaned ? MANTA_EUNKNOWN : MANTA_ESHUTDOWN, is_orphaned ? ORPHANED : "the system is shutting down");
     } else if (go) dispatch(w, d);
 }
 
@@ -302,13 +304,15 @@ void owner_returned(worker *w, future *f, message *m)
     d = demand_of_id(id);
     if (h) h->in_flight--;
     if (h) h->recalled = true; /* its worker is slow to begin: another may do better */
-    bool lost = !d || !load_relaxed(&owner_is_on) || load_relaxed(&f->cancelled);
+    bool is_orphaned = owner_is_orphaned;
+    bool lost = !d || is_orphaned || !load_relaxed(&owner_is_on) || load_relaxed(&f->cancelled);
     if (!lost) demand_push(d, m, true);
     pthread_mutex_unlock(&owner_lock);
     if (!lost) dispatch(w, d);
     else {
         m->reply = NULL;
         message_discard(w, m);
-        future_fail_status(w, f, d ? MANTA_ECANCELLED : MANTA_EUNKNOWN, d ? "cancelled before it ran" : "its worker process has gone");
+        if (is_orphaned) future_fail_status(w, f, MANTA_EUNKNOWN, ORPHANED);
+        else future_fail_status(w, f, d ? MANTA_ECANCELLED : MANTA_EUNKNOWN, d ? "cancelled before it ran" : "its worker process has gone");
     }
 }

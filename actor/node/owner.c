@@ -20,6 +20,7 @@ _Atomic uint32_t owner_is_on;
 static manta_actor me;
 static pool_timer timer;
 static bool ticking, is_in_tick;
+bool owner_is_orphaned;
 static uint32_t cluster_cpus = 1;
 
 enum { OWN_ACTORS = 2 /* of a worker process: this one and the one for its process */ };
@@ -352,6 +353,19 @@ MANTA_METHOD_DEFINE(MantaOwner, may_end, bool)
     return owner_is_idle();
 }
 
+/* Under the lock: those that somebody waits for. */
+static void fail_pending(demand *d, manta_status status, const char *why)
+{
+    for (pending *p = d->pending, *next; p; p = next) {
+        next = p->next;
+        if (!p->event) continue;
+        p->status = status;
+        snprintf(p->text, sizeof p->text, "%s", why);
+        pending_remove(p);
+        future_complete(worker_self(), p->event, NULL, NULL, 0);
+    }
+}
+
 /* Finds the nodes of a placement group, when it is there. */
 MANTA_METHOD_DEFINE(MantaOwner, find_group, void, (uint32_t, index))
 {
@@ -368,16 +382,8 @@ MANTA_METHOD_DEFINE(MantaOwner, find_group, void, (uint32_t, index))
     d->is_asking = false;
     if (!status) memcpy(d->places, places, n * sizeof *places);
     d->n_places = n;
-    for (pending *p = d->pending, *next; p; p = next) {
-        next = p->next;
-        p->asked_ns = 0; /* at the next tick */
-        if (status && p->event) {
-            p->status = status;
-            snprintf(p->text, sizeof p->text, "%s", why);
-            pending_remove(p);
-            future_complete(worker_self(), p->event, NULL, NULL, 0);
-        }
-    }
+    for (pending *p = d->pending; p; p = p->next) p->asked_ns = 0; /* at the next tick */
+    if (status) fail_pending(d, status, why);
     if (status) all = take_all(d);
     pthread_mutex_unlock(&owner_lock);
     fail_all(worker_self(), all, status, why);
@@ -389,11 +395,13 @@ MANTA_METHOD_DEFINE(MantaOwner, on_down, void, (manta_actor, who), (int32_t, sta
     (void)self, (void)who, (void)status, (void)why;
     for (uint32_t i = 1;; i++) {
         pthread_mutex_lock(&owner_lock);
+        owner_is_orphaned = true;
         demand *d = demand_of_index(i);
         message *all = d ? take_all(d) : NULL;
+        if (d) fail_pending(d, MANTA_EUNKNOWN, ORPHANED);
         pthread_mutex_unlock(&owner_lock);
         if (!d) return;
-        fail_all(worker_self(), all, MANTA_EUNKNOWN, "this node's daemon has gone");
+        fail_all(worker_self(), all, MANTA_EUNKNOWN, ORPHANED);
     }
 }
 
@@ -547,11 +555,14 @@ static manta_status ask_and_wait(demand *d, uint64_t timeout_ms, actor_place *ou
     orders o = {.n = 0};
     future *event = future_new(worker_self());
     pthread_mutex_lock(&owner_lock);
-    pending *p = event ? pending_add(d, &o) : NULL;
+    bool is_orphaned = owner_is_orphaned;
+    pending *p = event && !is_orphaned ? pending_add(d, &o) : NULL;
     if (p) p->event = event;
     tick_start(worker_self());
     pthread_mutex_unlock(&owner_lock);
     orders_send(worker_self(), &o);
+    if (!p && event) future_free(worker_self(), event);
+    if (is_orphaned) return error_set(MANTA_EUNKNOWN, ORPHANED);
     if (!p) return error_set(MANTA_ENOMEM, "no memory for a request");
     manta_status status = wait_for(p, timeout_ms);
     if (!status) {
@@ -589,6 +600,7 @@ manta_status owner_place(demand *d, uint64_t timeout_ms, actor_place *out)
 
 bool owner_start(void)
 {
+    owner_is_orphaned = false;
     me = MantaOwner_spawn().actor;
     if (me.id) store_seq(&owner_is_on, 1);
     return me.id != 0;

@@ -19,6 +19,7 @@ static uint64_t result_of(uint64_t id) { return id * UINT64_C(0x9e3779b97f4a7c15
 static void task_begins(uint64_t id)
 {
     task_seen *t = &watch()->tasks[id];
+    manta_sim_note("task %" PRIu64 " begins", id);
     if (++t->begun > 1 && t->is_once) manta_sim_fail("task %" PRIu64 " may not run again, and did", id);
     if (t->begun > 1 && !manta_sim_count(losing)) manta_sim_fail("task %" PRIu64 " ran again, and no process was lost", id);
 }
@@ -102,8 +103,10 @@ static void await_result(const pending *p)
 {
     watched *w = watch();
     uint64_t got = 0;
+    manta_sim_note("waits for task %" PRIu64, p->id);
     manta_status status = manta_get_timeout(p->future, &got, RESULT_MS);
     const char *text = status ? manta_last_error()->message : "";
+    manta_sim_note("task %" PRIu64 ": %s", p->id, status ? text : "ok");
     if (status) w->tasks_lost++;
     else w->tasks_done++;
     if (!status && got != result_of(p->id)) manta_sim_fail("task %" PRIu64 " has the result %" PRIx64, p->id, got);
@@ -112,7 +115,7 @@ static void await_result(const pending *p)
         manta_sim_fail("task %" PRIu64 " ended with %s: %s", p->id, manta_status_text(status), text);
 }
 
-/* Of the nodes as this one knows them. */
+/* Of the nodes as this one knows them. A driver that its daemon has lost, which ends the job, cannot say. */
 static bool is_all_free(char *why, size_t room)
 {
     manta_node_info all[NODES];
@@ -126,7 +129,7 @@ static bool is_all_free(char *why, size_t room)
         snprintf(why, room, "%s has %s of %s, and %u wait", all[i].address, all[i].available, all[i].total, all[i].queued);
     }
     (void)manta_scope_end();
-    return !status && ok;
+    return status ? status == MANTA_EDEAD : ok;
 }
 
 /* When nobody has work any more. */
