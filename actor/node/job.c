@@ -51,7 +51,8 @@ MANTA_METHOD_DEFINE(MantaDriver, output, void, (uint32_t, pid), (bool, is_error)
 {
     (void)self;
     FILE *to = is_error ? stderr : stdout;
-    if (!text.size) return;
+    if (the_simulation.net) runtime_report("(worker %u) %.*s", pid, (int)text.size, text.data);
+    if (!text.size || the_simulation.net) return;
     for (const char *at = text.data, *end = at + text.size; at < end;) {
         const char *line = memchr(at, '\n', (size_t)(end - at));
         size_t n = (size_t)((line ? line : end) - at);

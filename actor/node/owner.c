@@ -13,6 +13,7 @@
 #include "actor/node/lineage.h"
 #include "actor/node/named.h"
 #include "actor/node/owner_internal.h"
+#include "actor/node/simulation.h"
 
 pthread_mutex_t owner_lock = PTHREAD_MUTEX_INITIALIZER;
 id_table owner_held, owner_pending;
@@ -612,7 +613,7 @@ bool owner_is_idle(void)
     pthread_mutex_lock(&owner_lock);
     bool busy = owner_held.count || owner_pending.count;
     pthread_mutex_unlock(&owner_lock);
-    return !busy && !gate_alive() && manta_read_stats(&s) == MANTA_OK && s.actors_alive <= OWN_ACTORS + name_keepers() + lineage_actors() &&
+    return !busy && !gate_alive() && manta_read_stats(&s) == MANTA_OK && s.actors_alive <= OWN_ACTORS + the_simulation.own_actors + name_keepers() + lineage_actors() &&
            !objects_were_made();
 }
 

@@ -10,7 +10,7 @@
 
 typedef struct node_simulation {
     link_sim *net;                               /* links go over it; NULL: this is no simulation */
-    uint32_t pid;                                /* of this process */
+    uint32_t pid, own_actors;                    /* of this process; how many actors the simulation has in it */
     void (*end)(void *context, const char *why); /* the process would end itself */
     uint64_t (*hold_ns)(void *context);          /* the link of a send that may wait has no room for so long; 0: it has */
     /* Worker processes of a daemon, instead of posix_spawn and kill. They end later, and children.c is told by child_died. */

@@ -156,7 +156,7 @@ static void prepare(world *w, uint32_t node)
     sim_set_wait(wait_outside, w);
     sim_set_now_ns(clock_ns);
     const sim_node *n = &w->nodes[node];
-    the_simulation = (node_simulation){w->net, n->pid, end_itself, hold_ns, process_run, process_kill, w};
+    the_simulation = (node_simulation){w->net, n->pid, 1, end_itself, hold_ns, process_run, process_kill, w};
     char address[64];
     address_of(n->host, address);
     if (is_of_job(n)) snprintf(address, sizeof address, "tcp://node-%u-%u", n->host, n->pid);

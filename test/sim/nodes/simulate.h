@@ -11,7 +11,7 @@
 
 #include "test/support/linear.h"
 
-enum { SESSIONS = 4096, OPERATIONS = 8192, GRANTS = 8192, TASKS = 8192, DRIVERS = 2, KEYS = 2, PROGRAMS = 4 };
+enum { SESSIONS = 4096, OPERATIONS = 8192, GRANTS = 8192, TASKS = 8192, CELLS = 2048, DRIVERS = 2, KEYS = 2, PROGRAMS = 4 };
 
 typedef struct session {        /* of a sender with one handle of a receiver */
     uint64_t receiver;          /* process */
@@ -24,7 +24,13 @@ typedef struct task_seen { /* a task that was submitted */
     bool is_once;             /* it may not run again */
 } task_seen;
 
+typedef struct cell_seen { /* an actor of a job */
+    uint64_t last, done;   /* the highest number of its calls that began, and how many ended */
+} cell_seen;
+
 typedef struct watched {
+    cell_seen cells[CELLS];
+    uint64_t n_cells, steps_done, failed_steps;
     task_seen tasks[TASKS];
     uint64_t n_tasks, tasks_done, tasks_lost; /* lost: ended with an error */
     enum { DRIVES, THROUGH, RESTS } drivers[DRIVERS]; /* what the driver of each of the first nodes does: it has work, or none, or nobody has and all is free */
@@ -50,7 +56,10 @@ void objects_start_on(uint32_t node);
 size_t object_size(uint64_t seed); /* of an object whose bytes are made from a number */
 void object_fill(unsigned char *to, size_t size, uint64_t seed);
 bool object_is_right(const unsigned char *at, size_t size, uint64_t seed);
+/* Faults that let somebody lose a process. */
+enum { LOSING = MANTA_SIM_CRASH | MANTA_SIM_STOP | MANTA_SIM_KILL | MANTA_SIM_PAUSE | MANTA_SIM_PARTITION | MANTA_SIM_ONE_WAY | MANTA_SIM_DROP };
 void tasks_drive(uint32_t node); /* in a driver */
+void actors_play(void);          /* likewise: one of them, from its spawn to its end */
 void program_finished(void); /* one of this node's */
 
 #endif

@@ -8,9 +8,7 @@
 
 #include "test/sim/nodes/simulate.h"
 
-enum { AT_ONCE = 4, RESULT_MS = 60000, FREE_MS = 30000, NODES = MANTA_SIM_NODES };
-static const uint32_t losing = MANTA_SIM_CRASH | MANTA_SIM_STOP | MANTA_SIM_KILL | MANTA_SIM_PAUSE | MANTA_SIM_PARTITION | MANTA_SIM_ONE_WAY |
-                               MANTA_SIM_DROP; /* faults that let somebody lose a process */
+enum { AT_ONCE = 4, RESULT_MS = 60000, KEPT = 8, FREE_MS = 30000, NODES = MANTA_SIM_NODES };
 
 static uint64_t result_of(uint64_t id) { return id * UINT64_C(0x9e3779b97f4a7c15) >> 8; }
 
@@ -21,7 +19,17 @@ static void task_begins(uint64_t id)
     task_seen *t = &watch()->tasks[id];
     manta_sim_note("task %" PRIu64 " begins", id);
     if (++t->begun > 1 && t->is_once) manta_sim_fail("task %" PRIu64 " may not run again, and did", id);
-    if (t->begun > 1 && !manta_sim_count(losing)) manta_sim_fail("task %" PRIu64 " ran again, and no process was lost", id);
+    if (t->begun > 1 && !manta_sim_count(LOSING)) manta_sim_fail("task %" PRIu64 " ran again, and no process was lost", id);
+}
+
+static manta_ref make_object(uint64_t seed)
+{
+    unsigned char *data;
+    manta_ref ref = {{0}};
+    if (manta_create(object_size(seed), &ref, (void **)&data)) return ref;
+    object_fill(data, object_size(seed), seed);
+    (void)manta_seal(ref);
+    return ref;
 }
 
 static uint64_t task_ends(uint64_t id)
@@ -56,6 +64,14 @@ MANTA_TASK(sim_look, uint64_t, (uint64_t, id), (manta_object, o), (uint64_t, see
     return task_ends(id);
 }
 
+/* One whose result is an object: when all that have it are lost, it runs again. */
+MANTA_TASK(sim_make, manta_ref, (uint64_t, id), (uint64_t, seed))
+{
+    task_begins(id);
+    (void)task_ends(id);
+    return make_object(seed);
+}
+
 /* ---- the driver ---- */
 
 typedef struct pending {
@@ -72,15 +88,46 @@ static bool new_task(uint64_t *out, bool is_once)
     return true;
 }
 
+/* What may become of a task whose processes are lost again and again, see docs/failures.md. */
+static bool is_documented(manta_status status) { return status == MANTA_EUNKNOWN || status == MANTA_EOBJECTLOST || status == MANTA_EINIT; }
+
+static void judge_failure(uint64_t id, manta_status status)
+{
+    const char *text = manta_last_error()->message;
+    manta_sim_note("task %" PRIu64 ": %s", id, text);
+    watch()->tasks_lost++;
+    if (!is_documented(status) || !manta_sim_count(LOSING)) manta_sim_fail("task %" PRIu64 " ended with %s: %s", id, manta_status_text(status), text);
+}
+
+typedef struct kept { /* an object that a task has made, for tasks later on */
+    manta_ref ref;
+    uint64_t seed; /* 0: none */
+} kept;
+static kept all_kept[KEPT]; /* of this driver */
+
+static void let_go(kept *k)
+{
+    if (k->seed) (void)manta_release(k->ref);
+    k->seed = 0;
+}
+
+static void keep_one(void)
+{
+    uint64_t seed = manta_random() | 1, id;
+    kept *k = &all_kept[manta_random() % KEPT];
+    let_go(k);
+    if (!new_task(&id, false)) return;
+    manta_status status = manta_get_timeout(sim_make_submit(id, seed), &k->ref, RESULT_MS);
+    if (status) judge_failure(id, status);
+    else if (manta_retain(k->ref) == MANTA_OK) k->seed = seed;
+}
+
 static manta_uint64_t_future look(uint64_t id)
 {
     uint64_t seed = manta_random();
-    unsigned char *data;
-    manta_ref ref;
-    if (manta_create(object_size(seed), &ref, (void **)&data)) return (manta_uint64_t_future){0};
-    object_fill(data, object_size(seed), seed);
-    (void)manta_seal(ref);
-    return sim_look_submit(id, manta_object_of(ref), seed);
+    kept *k = &all_kept[seed % KEPT];
+    if (seed % 2 && k->seed) return sim_look_submit(id, manta_object_of(k->ref), k->seed);
+    return sim_look_submit(id, manta_object_of(make_object(seed)), seed);
 }
 
 /* False: there is no room in the table. */
@@ -96,23 +143,16 @@ static bool submit(pending *p)
     return true;
 }
 
-/* What may become of a task whose processes are lost again and again, see docs/failures.md. */
-static bool is_documented(manta_status status) { return status == MANTA_EUNKNOWN || status == MANTA_EOBJECTLOST || status == MANTA_EINIT; }
-
 static void await_result(const pending *p)
 {
     watched *w = watch();
     uint64_t got = 0;
     manta_sim_note("waits for task %" PRIu64, p->id);
     manta_status status = manta_get_timeout(p->future, &got, RESULT_MS);
-    const char *text = status ? manta_last_error()->message : "";
-    manta_sim_note("task %" PRIu64 ": %s", p->id, status ? text : "ok");
-    if (status) w->tasks_lost++;
+    if (status) judge_failure(p->id, status);
     else w->tasks_done++;
     if (!status && got != result_of(p->id)) manta_sim_fail("task %" PRIu64 " has the result %" PRIx64, p->id, got);
     if (!status && !w->tasks[p->id].finished) manta_sim_fail("task %" PRIu64 " has a result, and did not run", p->id);
-    if (status && (!is_documented(status) || !manta_sim_count(losing)))
-        manta_sim_fail("task %" PRIu64 " ended with %s: %s", p->id, manta_status_text(status), text);
 }
 
 /* Of the nodes as this one knows them. A driver that its daemon has lost, which ends the job, cannot say. */
@@ -156,10 +196,13 @@ void tasks_drive(uint32_t node)
         uint32_t n = 0, wanted = 1 + (uint32_t)(manta_random() % AT_ONCE);
         (void)manta_scope_begin();
         while (n < wanted && submit(&all[n])) n++;
+        if (i % 2) actors_play();
+        else keep_one();
         for (uint32_t k = 0; k < n; k++) await_result(&all[k]);
         (void)manta_scope_end();
         manta_sleep(manta_random() % 300);
     }
+    for (uint32_t i = 0; i < KEPT; i++) let_go(&all_kept[i]);
     watch()->drivers[node] = THROUGH;
     await_rest();
     watch()->drivers[node] = RESTS;
