@@ -30,7 +30,8 @@ static bool is_of_job(const sim_node *n) { return n->state != PROCESS_NONE; }
 static void end_itself(void *context, const char *why)
 {
     world *w = context;
-    world_note(w, "node", "%u ends itself: %s", own(), why);
+    if (is_of_job(own_process())) world_note(w, "node", "process %u of node %u ends itself: %s", own_process()->pid, own(), why);
+    else world_note(w, "node", "%u ends itself: %s", own(), why);
     if (is_of_job(own_process())) {
         process_kill(w, own_process()->pid, "");
         return;
@@ -97,6 +98,7 @@ static void run_process(world *w, sim_node *me)
         end_itself(w, status ? manta_last_error()->message : "its daemon has ended");
         return;
     }
+    me->job = the_job.id;
     w->test.drive(me->host);
     me->is_done = true;
 }

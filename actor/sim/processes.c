@@ -50,12 +50,14 @@ manta_status process_run(void *context, uint64_t job, const char *address, uint3
     sim_node *n = add(w, own(w)->host, false, job, START_MS);
     if (!n) return error_set(MANTA_ELIMIT, "at most %d processes of jobs in a simulation", SLOTS - MANTA_SIM_NODES);
     *out_pid = n->pid;
+    world_note(w, "world", "node %u asks for worker %u of job %llx", n->host, n->pid, (unsigned long long)job);
     return MANTA_OK;
 }
 
 void process_kill(void *context, uint32_t pid, const char *why)
 {
     world *w = context;
+    if (*why) world_note(w, "world", "node %u ends worker %u: %s", own(w)->host, pid, why);
     for (uint32_t i = w->test.nodes; i < w->n_slots; i++) {
         sim_node *n = &w->nodes[i];
         if (n->pid != pid || n->state == PROCESS_NONE || n->state == PROCESS_GONE || n->must_end) continue;
@@ -170,13 +172,26 @@ void processes_shut_down_drivers(world *w)
 {
     for (uint32_t i = w->test.nodes; i < w->n_slots && !w->result->failed; i++)
         if (w->nodes[i].state == PROCESS_RUNS && w->nodes[i].is_driver) {
+            w->ended[w->n_ended++] = w->nodes[i].job;
             node_shut_down(w, i);
             w->nodes[i].state = PROCESS_NONE;
         }
 }
 
+/* Whether its driver has shut down, as against: was lost. */
+static bool is_of_ended_job(const world *w, const sim_node *n)
+{
+    for (uint32_t i = 0; i < w->n_ended; i++)
+        if (w->ended[i] == n->job) return true;
+    return false;
+}
+
 void processes_check_none(world *w)
 {
-    for (uint32_t i = w->test.nodes; i < w->n_slots; i++)
-        if (w->nodes[i].state != PROCESS_NONE) world_fail(w, "process %u of node %u is left, of a job that is over", w->nodes[i].pid, w->nodes[i].host);
+    for (uint32_t i = w->test.nodes; i < w->n_slots; i++) {
+        const sim_node *n = &w->nodes[i];
+        if (n->state == PROCESS_NONE) continue;
+        if (is_of_ended_job(w, n)) world_fail(w, "process %u of node %u is left, of a job that is over", n->pid, n->host);
+        else world_note(w, "world", "process %u of node %u is left, of a job whose driver was lost", n->pid, n->host);
+    }
 }

@@ -72,6 +72,8 @@ typedef struct world {
     sim_node nodes[SLOTS]; /* nodes first */
     uint32_t n_slots;      /* in use, or used once */
     uint32_t n_processes;  /* of jobs, ever started */
+    uint64_t ended[SLOTS]; /* jobs whose drivers have shut down */
+    uint32_t n_ended;
     plan plan;
     fault injected[INJECTED_LIMIT];
     uint32_t n_injected;

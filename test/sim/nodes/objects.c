@@ -18,18 +18,18 @@ static uint64_t word_at(uint64_t seed, size_t i) { return (seed + i) * UINT64_C(
 
 void object_fill(unsigned char *to, size_t size, uint64_t seed)
 {
-    for (size_t i = 0; i + 8 <= size; i += 8) {
+    for (size_t i = 0; i < size; i += 8) {
         uint64_t word = word_at(seed, i);
-        memcpy(to + i, &word, 8);
+        memcpy(to + i, &word, size - i < 8 ? size - i : 8);
     }
 }
 
 bool object_is_right(const unsigned char *at, size_t size, uint64_t seed)
 {
     if (size != object_size(seed)) return false;
-    for (size_t i = 0; i + 8 <= size; i += 8) {
+    for (size_t i = 0; i < size; i += 8) {
         uint64_t word = word_at(seed, i);
-        if (memcmp(at + i, &word, 8) != 0) return false;
+        if (memcmp(at + i, &word, size - i < 8 ? size - i : 8) != 0) return false;
     }
     return true;
 }
