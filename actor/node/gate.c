@@ -6,7 +6,6 @@
  */
 #include "actor/node/owner.h"
 
-
 enum { LEND_MS = 10 };
 
 static struct {

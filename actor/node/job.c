@@ -164,8 +164,8 @@ manta_status job_serve(const char *address, uint64_t job)
     job_is_worker = true;
     if (!status && (!owner_start() || !moving_start())) status = MANTA_ENOMEM;
     if (!status)
-        status = manta_join(
-            MantaLeases_ready(MantaLeases_ref_of(job_leases), job, (manta_actor){the_node.service}, owner_actor(), node_pid()));
+        status =
+            manta_join(MantaLeases_ready(MantaLeases_ref_of(job_leases), job, (manta_actor){the_node.service}, owner_actor(), node_pid()));
     return status ? status : manta_wait_exit(job_raylet, MANTA_FOREVER, NULL);
 }
 

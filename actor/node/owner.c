@@ -613,8 +613,8 @@ bool owner_is_idle(void)
     pthread_mutex_lock(&owner_lock);
     bool busy = owner_held.count || owner_pending.count;
     pthread_mutex_unlock(&owner_lock);
-    return !busy && !gate_alive() && manta_read_stats(&s) == MANTA_OK && s.actors_alive <= OWN_ACTORS + the_simulation.own_actors + name_keepers() + lineage_actors() &&
-           !objects_were_made();
+    return !busy && !gate_alive() && manta_read_stats(&s) == MANTA_OK &&
+           s.actors_alive <= OWN_ACTORS + the_simulation.own_actors + name_keepers() + lineage_actors() && !objects_were_made();
 }
 
 void owner_stop(worker *w)

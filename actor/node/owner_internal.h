@@ -41,7 +41,7 @@ void held_remove(held *h); /* out of its demand and the table; frees it */
 
 /* owner.c; under the lock */
 #define ORPHANED "this node's daemon has gone"
-extern bool owner_is_orphaned; /* so nothing will be granted any more */
+extern bool owner_is_orphaned;              /* so nothing will be granted any more */
 pending *pending_add(demand *d, orders *o); /* asks for a lease; NULL: no memory, or the orders are full */
 void pending_remove(pending *p);
 void tick_start(worker *w);

@@ -21,7 +21,8 @@ enum {
 };
 #define NEVER UINT64_MAX
 
-static const char *const names[] = {"delay", "drop", "duplicate", "partition", "oneway", "crash", "stop", "pause", "slowdisk", "suspend", "kill"};
+static const char *const names[] = {
+    "delay", "drop", "duplicate", "partition", "oneway", "crash", "stop", "pause", "slowdisk", "suspend", "kill"};
 _Static_assert(sizeof names / sizeof names[0] == FAULT_KINDS, "each has a name");
 
 static int number_of(manta_sim_fault kind) { return __builtin_ctz(kind); }

@@ -85,7 +85,12 @@ static manta_status start_daemon(const world *w, uint32_t node)
     snprintf(state, sizeof state, "%s/state-%u", w->directory, node);
     snprintf(cache, sizeof cache, "%s/cache-%u", w->directory, node);
     bool joins = find_cluster(w, node, state, head);
-    raylet_options r = {.head = joins ? head : NULL, .directory = cache, .state = state, .voters = w->test.voters, .cores = CORES, .idle_ms = WORKER_IDLE_MS};
+    raylet_options r = {.head = joins ? head : NULL,
+        .directory = cache,
+        .state = state,
+        .voters = w->test.voters,
+        .cores = CORES,
+        .idle_ms = WORKER_IDLE_MS};
     return raylet_start(&r, &raylet);
 }
 

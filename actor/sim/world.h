@@ -29,7 +29,12 @@ typedef struct plan { /* the faults of a seed */
     uint32_t count;
 } plan;
 
-typedef enum process_state { PROCESS_NONE, PROCESS_STARTS, PROCESS_RUNS, PROCESS_GONE } process_state; /* gone: its daemon is yet to be told */
+typedef enum process_state {
+    PROCESS_NONE,
+    PROCESS_STARTS,
+    PROCESS_RUNS,
+    PROCESS_GONE
+} process_state; /* gone: its daemon is yet to be told */
 
 typedef struct sim_node { /* or a process of a job that stands on it */
     uint32_t host;        /* the node; of a node itself: its own number */
@@ -59,7 +64,7 @@ typedef struct run_result {
     bool failed;
     char text[FAILURE_BYTES], directory[64];
     uint64_t hash, events, virtual_ns;
-    uint32_t n_faults;   /* of the plan, before `keep` */
+    uint32_t n_faults;             /* of the plan, before `keep` */
     uint32_t by_kind[FAULT_KINDS]; /* how many of each kind happened */
 } run_result;
 
@@ -121,9 +126,9 @@ manta_status process_run(void *context, uint64_t job, const char *address, uint3
 void process_kill(void *context, uint32_t pid, const char *why);
 void process_add_driver(world *w, uint32_t node); /* starts soon */
 uint64_t processes_due_ns(const world *w);
-void processes_apply(world *w); /* one that starts or ends now */
+void processes_apply(world *w);                             /* one that starts or ends now */
 void processes_crash(world *w, uint32_t host, bool silent); /* all of a node */
-bool processes_wait(const world *w, uint32_t host); /* the main program of one waits: it cannot crash now */
+bool processes_wait(const world *w, uint32_t host);         /* the main program of one waits: it cannot crash now */
 void processes_pause(world *w, uint32_t host, uint64_t ns);
 bool process_kill_one(world *w, uint32_t host); /* the seed chooses; false: there is none */
 void processes_shut_down_drivers(world *w);     /* steps the world */

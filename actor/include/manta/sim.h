@@ -34,7 +34,8 @@ typedef enum manta_sim_fault {
     MANTA_SIM_PAUSE = 1 << 7,     /* a node does nothing, as under SIGSTOP */
     MANTA_SIM_SLOW_DISK = 1 << 8, /* writes take up to 100 ms to become durable */
     MANTA_SIM_SUSPEND =
-        1 << 9, /* sends of a node's handlers wait, as they may whenever a link has no room or a handler has sent much: other handlers come in between */
+        1
+        << 9, /* sends of a node's handlers wait, as they may whenever a link has no room or a handler has sent much: other handlers come in between */
     MANTA_SIM_KILL = 1 << 10, /* a driver or worker process of a node is gone at once; only in tests with `drive` */
     MANTA_SIM_ALL = (1 << 11) - 1
 } manta_sim_fault;

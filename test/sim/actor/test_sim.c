@@ -160,6 +160,107 @@ TEST(power_failure)
     EXPECT_EQ(run(&t, text, "--seeds", "1..8", NULL), 0);
 }
 
+/* ---- processes of a job ---- */
+
+MANTA_TASK(sim_slow, uint64_t, (uint64_t, ms))
+{
+    look()->value++;
+    manta_sleep(ms);
+    return ms;
+}
+
+/* A task on the other node, whose worker is killed. */
+static void drive(uint32_t node)
+{
+    manta_node_info nodes[2];
+    uint64_t got = 0;
+    size_t n = 0;
+    while (manta_list_nodes(nodes, 2, &n) || n < 2) manta_sleep(50);
+    MANTA_SIM_EXPECT(node == 0 && nodes[0].is_here);
+    manta_uint64_t_future f = sim_slow_submit_with(MANTA_OPTIONS(.where = MANTA_WHERE_NODE, .node = nodes[1].node), 500);
+    while (!look()->value) manta_sleep(20);
+    MANTA_SIM_EXPECT(manta_sim_inject(MANTA_SIM_KILL, 1, 0, 1) == MANTA_OK);
+    MANTA_SIM_EXPECT(manta_get(f, &got) == MANTA_OK && got == 500);
+    MANTA_SIM_EXPECT(look()->value == 2 && manta_sim_count(MANTA_SIM_KILL) == 1);
+    look()->is_back = true;
+    manta_sim_finish();
+}
+
+static void judge_drive(void *shared)
+{
+    if (!((seen *)shared)->is_back) manta_sim_fail("the driver did not come to its end");
+}
+
+/* A driver's task runs in a worker process of the node that was asked for, and again when that is killed. */
+TEST(killed_worker)
+{
+    const manta_sim_test t = {.size = sizeof t,
+        .name = "drive",
+        .nodes = 2,
+        .voters = 1,
+        .shared_bytes = sizeof(seen),
+        .drive = drive,
+        .drivers = 1,
+        .judge = judge_drive};
+    EXPECT_EQ(run(&t, text, "--seeds", "1..5", "--twice"), 0);
+}
+
+/* ---- sends that wait ---- */
+
+MANTA_ACTOR(SimOpen, int64_t inside;)
+MANTA_METHOD_DECLARE(SimOpen, pass_on, void, (SimCounter_ref, to), (int64_t, n))
+MANTA_METHOD_DEFINE(SimOpen, pass_on, void, (SimCounter_ref, to), (int64_t, n))
+{
+    if (++self->inside > 1) look()->unknown++;
+    SimCounter_add_send(to, n);
+    self->inside--;
+}
+MANTA_CLASS_WITH(SimOpen, (.concurrency = 8), pass_on)
+
+MANTA_ACTOR(SimClosed, int64_t inside;)
+MANTA_METHOD_DECLARE(SimClosed, pass_on, void, (SimCounter_ref, to), (int64_t, n))
+MANTA_METHOD_DEFINE(SimClosed, pass_on, void, (SimCounter_ref, to), (int64_t, n))
+{
+    MANTA_SIM_EXPECT(++self->inside == 1);
+    SimCounter_add_send(to, n);
+    self->inside--;
+}
+MANTA_CLASS_WITH(SimClosed, (.concurrency = 8, .no_yield_in_send = true), pass_on)
+
+static void start_held(uint32_t node)
+{
+    manta_process p;
+    if (node != 0) return;
+    while (manta_sim_process(1, 1000, &p)) continue;
+    SimCounter_ref counter = SimCounter_spawn_with(MANTA_OPTIONS(.process = p));
+    SimOpen_ref open = SimOpen_spawn();
+    SimClosed_ref closed = SimClosed_spawn();
+    if (manta_sim_steps() > 1) (void)manta_sim_inject(MANTA_SIM_SUSPEND, 0, 1, 1000);
+    manta_sleep(10);
+    for (int i = 0; i < 100; i++) {
+        SimOpen_pass_on_send(open, counter, 1);
+        SimClosed_pass_on_send(closed, counter, 1);
+    }
+    manta_sleep(3000);
+    MANTA_SIM_EXPECT(manta_get(SimCounter_add(counter, 0), &look()->value) == MANTA_OK && look()->value == 200);
+    manta_sim_finish();
+}
+
+static void judge_held(void *shared)
+{
+    if (((seen *)shared)->unknown == 0) manta_sim_fail("no handler came in between");
+}
+
+/* Under `suspend` other handlers of an actor come in between while a send waits, but not where the class does not let sends wait; without it none do. */
+TEST(suspended_sends)
+{
+    const manta_sim_test t = {
+        .size = sizeof t, .name = "held", .nodes = 2, .steps = 2, .shared_bytes = sizeof(seen), .start = start_held, .judge = judge_held};
+    EXPECT_EQ(run(&t, text, "--seeds", "1..5", "--twice"), 0);
+    EXPECT_EQ(run(&t, text, "--steps", "1", "--no-shorten"), 1);
+    EXPECT(strstr(text, "no handler came in between") != NULL);
+}
+
 /* ---- a failure ---- */
 
 static void start_wrong(uint32_t node)

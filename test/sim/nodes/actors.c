@@ -6,7 +6,7 @@
 
 #include "test/sim/nodes/simulate.h"
 
-enum { CALL_MS = 60000, IN_FLIGHT = 3 };
+enum { CALL_MS = 60000, SPAWN_MS = 10000, IN_FLIGHT = 3 };
 
 /* Volatile or restartable, as it is spawned. */
 MANTA_ACTOR(SimCell, uint64_t cell;)
@@ -45,11 +45,13 @@ static bool step_some(SimCell_ref a, uint64_t cell, uint64_t *number)
     manta_uint64_t_future f[IN_FLIGHT];
     uint64_t first = *number + 1, got = 0;
     bool ok = true;
+    manta_sim_note("calls actor %" PRIu64 ", from call %" PRIu64, cell, first);
     for (int i = 0; i < IN_FLIGHT; i++) f[i] = SimCell_step(a, ++*number);
     for (int i = 0; i < IN_FLIGHT; i++) {
         manta_status status = manta_get_timeout(f[i], &got, CALL_MS);
         if (status) judge_failure("a call", cell, status, false);
-        else if (got != first + (uint64_t)i || c->last < got) manta_sim_fail("actor %" PRIu64 ": call %" PRIu64 " was answered with %" PRIu64, cell, first + (uint64_t)i, got);
+        else if (got != first + (uint64_t)i || c->last < got)
+            manta_sim_fail("actor %" PRIu64 ": call %" PRIu64 " was answered with %" PRIu64, cell, first + (uint64_t)i, got);
         else watch()->steps_done++;
         ok = ok && !status;
     }
@@ -61,8 +63,10 @@ static void play_cell(bool is_restartable)
     uint64_t cell = watch()->n_cells, number = 0;
     if (cell == CELLS) return;
     watch()->n_cells++;
+    manta_sim_note("spawns actor %" PRIu64 "%s", cell, is_restartable ? ", restartable" : "");
     manta_durability durability = is_restartable ? MANTA_RESTARTABLE : MANTA_VOLATILE;
-    SimCell_ref a = SimCell_spawn_with(MANTA_OPTIONS(.durability = durability, .restart_delay_max_ms = 500, .where = MANTA_WHERE_SPREAD), cell);
+    SimCell_ref a = SimCell_spawn_with(
+        MANTA_OPTIONS(.durability = durability, .restart_delay_max_ms = 500, .where = MANTA_WHERE_SPREAD, .timeout_ms = SPAWN_MS), cell);
     if (!a.actor.id) {
         judge_failure("a spawn", cell, manta_last_error()->status, true);
         return;
@@ -72,22 +76,26 @@ static void play_cell(bool is_restartable)
         alive = step_some(a, cell, &number);
         manta_sleep(manta_random() % 100);
     }
+    manta_sim_note("actor %" PRIu64 " has made %" PRIu64 " calls and stops", cell, number);
     (void)manta_stop(a.actor);
 }
 
 static void play_vault(void)
 {
     uint64_t total = 0, most = 0, got = 0;
-    SimVault_ref a = SimVault_spawn_with(MANTA_OPTIONS(.where = MANTA_WHERE_SPREAD));
+    manta_sim_note("spawns a durable actor");
+    SimVault_ref a = SimVault_spawn_with(MANTA_OPTIONS(.where = MANTA_WHERE_SPREAD, .timeout_ms = SPAWN_MS));
     if (!a.actor.id) {
         judge_failure("a durable spawn", 0, manta_last_error()->status, true);
         return;
     }
     for (uint64_t i = 1 + manta_random() % 4; i > 0; i--) {
         most++;
+        manta_sim_note("calls a durable actor");
         manta_status status = manta_get_timeout(SimVault_add(a, 1), &got, CALL_MS);
         if (status) judge_failure("a durable call", 0, status, false);
-        else if (got <= total || got > most) manta_sim_fail("a durable actor has %" PRIu64 " of %" PRIu64 " to %" PRIu64 " calls", got, total + 1, most);
+        else if (got <= total || got > most)
+            manta_sim_fail("a durable actor has %" PRIu64 " of %" PRIu64 " to %" PRIu64 " calls", got, total + 1, most);
         else total = got, watch()->steps_done++;
         manta_sleep(manta_random() % 100);
     }

@@ -19,7 +19,7 @@ typedef struct session {        /* of a sender with one handle of a receiver */
     uint64_t sent, received, acknowledged;
 } session;
 
-typedef struct task_seen { /* a task that was submitted */
+typedef struct task_seen {    /* a task that was submitted */
     uint32_t begun, finished; /* how often */
     bool is_once;             /* it may not run again */
 } task_seen;
@@ -33,7 +33,11 @@ typedef struct watched {
     uint64_t n_cells, steps_done, failed_steps;
     task_seen tasks[TASKS];
     uint64_t n_tasks, tasks_done, tasks_lost; /* lost: ended with an error */
-    enum { DRIVES, THROUGH, RESTS } drivers[DRIVERS]; /* what the driver of each of the first nodes does: it has work, or none, or nobody has and all is free */
+    enum {
+        DRIVES,
+        THROUGH,
+        RESTS
+    } drivers[DRIVERS]; /* what the driver of each of the first nodes does: it has work, or none, or nobody has and all is free */
     session sessions[SESSIONS];
     uint32_t n_sessions;
     linear_op operations[OPERATIONS];
@@ -57,9 +61,11 @@ size_t object_size(uint64_t seed); /* of an object whose bytes are made from a n
 void object_fill(unsigned char *to, size_t size, uint64_t seed);
 bool object_is_right(const unsigned char *at, size_t size, uint64_t seed);
 /* Faults that let somebody lose a process. */
-enum { LOSING = MANTA_SIM_CRASH | MANTA_SIM_STOP | MANTA_SIM_KILL | MANTA_SIM_PAUSE | MANTA_SIM_PARTITION | MANTA_SIM_ONE_WAY | MANTA_SIM_DROP };
+enum {
+    LOSING = MANTA_SIM_CRASH | MANTA_SIM_STOP | MANTA_SIM_KILL | MANTA_SIM_PAUSE | MANTA_SIM_PARTITION | MANTA_SIM_ONE_WAY | MANTA_SIM_DROP
+};
 void tasks_drive(uint32_t node); /* in a driver */
 void actors_play(void);          /* likewise: one of them, from its spawn to its end */
-void program_finished(void); /* one of this node's */
+void program_finished(void);     /* one of this node's */
 
 #endif

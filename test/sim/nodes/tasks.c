@@ -60,7 +60,8 @@ MANTA_TASK(sim_nest, uint64_t, (uint64_t, id), (uint64_t, inner), (uint64_t, ms)
 MANTA_TASK(sim_look, uint64_t, (uint64_t, id), (manta_object, o), (uint64_t, seed))
 {
     task_begins(id);
-    if (!object_is_right(o.data, o.size, seed)) manta_sim_fail("task %" PRIu64 ": its argument of %zu bytes is not what it was", id, o.size);
+    if (!object_is_right(o.data, o.size, seed))
+        manta_sim_fail("task %" PRIu64 ": its argument of %zu bytes is not what it was", id, o.size);
     return task_ends(id);
 }
 
@@ -96,7 +97,8 @@ static void judge_failure(uint64_t id, manta_status status)
     const char *text = manta_last_error()->message;
     manta_sim_note("task %" PRIu64 ": %s", id, text);
     watch()->tasks_lost++;
-    if (!is_documented(status) || !manta_sim_count(LOSING)) manta_sim_fail("task %" PRIu64 " ended with %s: %s", id, manta_status_text(status), text);
+    if (!is_documented(status) || !manta_sim_count(LOSING))
+        manta_sim_fail("task %" PRIu64 " ended with %s: %s", id, manta_status_text(status), text);
 }
 
 typedef struct kept { /* an object that a task has made, for tasks later on */
@@ -117,6 +119,7 @@ static void keep_one(void)
     kept *k = &all_kept[manta_random() % KEPT];
     let_go(k);
     if (!new_task(&id, false)) return;
+    manta_sim_note("waits for the object of task %" PRIu64, id);
     manta_status status = manta_get_timeout(sim_make_submit(id, seed), &k->ref, RESULT_MS);
     if (status) judge_failure(id, status);
     else if (manta_retain(k->ref) == MANTA_OK) k->seed = seed;
