@@ -318,6 +318,17 @@ static bool begin_job(lessor *l, const MantaJob *job)
     return j != NULL;
 }
 
+/* The raylet had begun the job for somebody else, and its word of it waits already: a message to oneself comes behind that. */
+static void ask_again(lessor *l, MantaRequest *what)
+{
+    bool is_first = !(what->apart & REQUEST_ASKED);
+    what->apart |= REQUEST_ASKED;
+    if (is_first) (void)MantaLeases_request_send(MantaLeases_ref_of(l->self), *what);
+    else
+        tell_refused(
+            what->owner, what->id, (what->apart & REQUEST_REVIVAL) != 0, MANTA_EINIT, manta_str_of("its job does not begin on this node"));
+}
+
 MANTA_METHOD_DEFINE(MantaLeases, request, void, (MantaRequest, what))
 {
     struct lessor *l = self->l;
@@ -325,6 +336,10 @@ MANTA_METHOD_DEFINE(MantaLeases, request, void, (MantaRequest, what))
     if (!job_of(l, what.job.id) && !begin_job(l, &what.job)) {
         tell_refused(what.owner, what.id, (what.apart & REQUEST_REVIVAL) != 0, manta_last_error()->status,
             manta_str_of(manta_last_error()->message));
+        return;
+    }
+    if (!job_of(l, what.job.id)) {
+        ask_again(l, &what);
         return;
     }
     lease_request *r = request_new(&what);

@@ -24,8 +24,8 @@ enum {
     UNFIT_WAIT_MS = 2000,
 };
 
-/* Actors with a process of their own: it outlives the job; it is the actor's alone. And one that is started again: its owner is a MantaRestarter. */
-enum { REQUEST_DETACHED = 1, REQUEST_ISOLATED = 2, REQUEST_REVIVAL = 4, REQUEST_AGAIN = 8 };
+/* Actors with a process of their own: it outlives the job; it is the actor's alone. One that is started again: its owner is a MantaRestarter. A task that runs again. A request that a node asks itself once more. */
+enum { REQUEST_DETACHED = 1, REQUEST_ISOLATED = 2, REQUEST_REVIVAL = 4, REQUEST_AGAIN = 8, REQUEST_ASKED = 16 };
 MANTA_STRUCT(MantaRequest, (uint64_t, id), (manta_actor, owner), (MantaJob, job), (manta_str, need), (manta_str, labels),
     (int32_t, strategy), (uint64_t, node), (int32_t, priority), (uint64_t, group), (int32_t, bundle), (uint32_t, hops), (bool, is_actor),
     (uint64_t, bytes_node), (uint64_t, bytes), (uint32_t, apart)) /* apart: REQUEST_* */
