@@ -131,7 +131,7 @@ function(manta_mutant_nodes name path old new)
   target_compile_options(${target} PRIVATE -Wno-unused -Wno-unused-parameter)
   target_link_libraries(${target} PRIVATE manta_static PkgConfig::ZMQ)
   manta_test(mutant.nodes.${name} mutant ${target} --seeds 1..500 --failures 1 --no-shorten ${MUTANT_UNPARSED_ARGUMENTS})
-  set_tests_properties(mutant.nodes.${name} PROPERTIES PASS_REGULAR_EXPRESSION "seed [0-9]+ failed: " TIMEOUT 300)
+  set_tests_properties(mutant.nodes.${name} PROPERTIES PASS_REGULAR_EXPRESSION "seed [0-9]+ failed: " TIMEOUT 600)
 endfunction()
 
 manta_mutant_nodes(acknowledges_before_durable gcs/raft/follower.c
