@@ -64,7 +64,8 @@ static bool submit_layer(int layer)
         uint64_t name = (uint64_t)(layer * WIDTH + i);
         int left = left_of(layer, i);
         seeds[layer][i] = layer ? seed_of(seeds[layer - 1][left], seeds[layer - 1][i], name) : seed_of(0, 0, name);
-        made[i] = layer ? join_submit(manta_object_of(refs[layer - 1][left]), manta_object_of(refs[layer - 1][i]), name) : leaf_submit(name);
+        made[i] =
+            layer ? join_submit(manta_object_of(refs[layer - 1][left]), manta_object_of(refs[layer - 1][i]), name) : leaf_submit(name);
     }
     return manta_get_all(made, refs[layer], WIDTH) == MANTA_OK;
 }

@@ -57,12 +57,8 @@ static bool read_key(uint64_t client, uint64_t key, const char *name, uint64_t *
 static void write_key(uint64_t client, uint64_t key, const char *name, bool is_cas, uint64_t seen, uint64_t revision)
 {
     uint64_t value = ++next_value;
-    linear_op op = {.key = key,
-        .client = client,
-        .kind = is_cas ? LINEAR_CAS : LINEAR_WRITE,
-        .argument = value,
-        .expected = seen,
-        .call_ns = now_ns()};
+    linear_op op = {
+        .key = key, .client = client, .kind = is_cas ? LINEAR_CAS : LINEAR_WRITE, .argument = value, .expected = seen, .call_ns = now_ns()};
     manta_status status = manta_kv_put("history", name, &value, sizeof value, is_cas ? revision : MANTA_REVISION_ANY, NULL);
     op.result = status == MANTA_OK;
     note(&registers, op, !status || status == MANTA_ESTALE);
@@ -128,7 +124,8 @@ int main(int argc, char **argv)
     (void)manta_scope_begin();
     over_ns = now_ns() + (uint64_t)(argc > 1 ? atoi(argv[1]) : SECONDS) * 1000000000u;
     for (uint64_t i = 0; i < CLIENTS; i++) done[i] = Client_work(Client_spawn_with(MANTA_OPTIONS(.process = manta_this_process()), i + 1));
-    for (uint64_t i = 0; i < LOCKERS; i++) done[CLIENTS + i] = Locker_work(Locker_spawn_with(MANTA_OPTIONS(.process = manta_this_process()), CLIENTS + i + 1));
+    for (uint64_t i = 0; i < LOCKERS; i++)
+        done[CLIENTS + i] = Locker_work(Locker_spawn_with(MANTA_OPTIONS(.process = manta_this_process()), CLIENTS + i + 1));
     for (int i = 0; i < CLIENTS + LOCKERS; i++)
         if (manta_join(done[i])) return fprintf(stderr, "client %d: %s\n", i, manta_last_error()->message), 1;
     bool ok = is_linear("keys", &registers, false);
