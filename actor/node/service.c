@@ -14,7 +14,8 @@
 #include "actor/runtime/names.h"
 
 MANTA_STRUCT(MantaSpawn, (MantaConstructor, constructor), (manta_str, name), (uint32_t, mailbox_limit), (int32_t, overflow),
-    (uint32_t, concurrency), (int32_t, on_failure), (bool, trap_exit), (uint64_t, lease), (uint64_t, uid), (bool, get_if_exists))
+    (uint32_t, concurrency), (int32_t, on_failure), (bool, trap_exit), (uint64_t, lease), (uint64_t, uid), (bool, get_if_exists),
+    (manta_actor, parent), (bool, supervised)) /* parent: it is linked to that one; supervised: and the answer waits for its init */
 
 /* Of one that moves: what makes it again, also in a later incarnation of the cluster. */
 MANTA_STRUCT(MantaMovingSpawn, (manta_str, class_name), (manta_bytes, arguments), (manta_str, name), (uint32_t, mailbox_limit),
@@ -64,14 +65,28 @@ static void hold_lease(manta_actor a, uint64_t lease, bool is_named)
     (void)manta_monitor(a, MantaNode_on_down, NULL);
 }
 
-static manta_actor construct(const MantaConstructor *c, const manta_options *o, uint64_t uid)
+static manta_actor construct(const MantaConstructor *c, const manta_options *o, uint64_t uid, spawn_parent parent)
 {
+    if (c->cls && parent.id) return spawn_for(o, c->cls, c->values, constructor_extra(c), uid, parent);
     if (c->cls)
         return uid ? spawn_as(o, c->cls, c->values, constructor_extra(c), uid)
                    : manta_spawn_class(o, c->cls, c->values, constructor_extra(c));
     error_set(
         MANTA_ENOTFOUND, "manta_spawn: there is no class \"%.*s\"", (int)c->class_name.size, c->class_name.data ? c->class_name.data : "");
     return (manta_actor){0};
+}
+
+/* Until init has run; false: it failed, and so does the handler. */
+static bool await_init(manta_actor a)
+{
+    future *f = actor_started(worker_self(), a.id);
+    if (!f) return manta_fail(MANTA_ENOMEM, "no memory to wait for the init of a child"), false;
+    manta_status status = event_await(f, OS_FOREVER, "child's init");
+    if (status) {
+        future_drop(worker_self(), f);
+        (void)manta_kill(a);
+    } else if (!(status = future_take(f, NULL, 0))) return true;
+    return manta_fail(status, "a child did not start"), false;
 }
 
 static manta_actor make(MantaSpawn what)
@@ -86,9 +101,10 @@ static manta_actor make(MantaSpawn what)
         .process = manta_this_process(),
         .get_if_exists = what.get_if_exists};
     if (what.name.size) o.name = text_of(what.name, name, sizeof name);
-    manta_actor a = construct(&what.constructor, &o, what.uid);
+    manta_actor a = construct(&what.constructor, &o, what.uid, (spawn_parent){what.parent.id, what.supervised});
     if (!a.id) manta_fail(manta_last_error()->status, "%s", manta_last_error()->message);
     else if (what.lease) hold_lease(a, what.lease, what.uid != 0);
+    if (a.id && what.supervised && !await_init(a)) a.id = 0;
     return a;
 }
 
@@ -149,7 +165,7 @@ MANTA_METHOD_DEFINE(MantaNode, kill, bool, (manta_str, who))
     return a.id && a.id != the_node.service && manta_kill(a) == MANTA_OK;
 }
 
-MANTA_CLASS_WITH(MantaNode, (.concurrency = 64), lookup, make, revive, inspect, trace, kill, on_down)
+MANTA_CLASS_WITH(MantaNode, (.concurrency = 1024), lookup, make, revive, inspect, trace, kill, on_down)
 
 uint64_t service_start(void) { return MantaNode_spawn().actor.id; }
 
@@ -180,8 +196,9 @@ manta_actor node_spawn(uint64_t process, const manta_options *given, manta_class
         error_set(MANTA_ENOTFOUND, "%s_spawn: process %016llx is not known here", cls->name, (unsigned long long)process);
         return made;
     }
+    spawn_parent parent = spawn_parent_self(o);
     MantaSpawn what = {constructor_of(cls, arguments), manta_str_of(o->name ? o->name : ""), o->mailbox_limit, (int32_t)o->overflow,
-        o->concurrency, (int32_t)o->on_failure, o->trap_exit, lease, uid, !uid && options_get_if_exists(o)};
+        o->concurrency, (int32_t)o->on_failure, o->trap_exit, lease, uid, !uid && options_get_if_exists(o), {parent.id}, parent.supervised};
     if (manta_get(MantaNode_make(service_of((manta_process){process}), what), &made)) made.id = 0;
     return made;
 }

@@ -84,8 +84,17 @@ const manta_method *method_named(manta_actor to, const char *name); /* of a livi
 void actor_exit(worker *w, actor *a, manta_status status, const manta_error *error); /* owner; the slot is gone afterwards */
 
 /* ---- spawn.c ---- */
+/* Who spawns: the calling actor when the options say link, or an actor in another process. */
+typedef struct spawn_parent {
+    uint64_t id;     /* 0: none */
+    bool supervised; /* the child ends with it, however it ends */
+} spawn_parent;
+spawn_parent spawn_parent_self(const manta_options *o);
 /* As manta_spawn_class, for the row `uid` of the control store's table of actors, which has its name; 0: none. */
 manta_actor spawn_as(const manta_options *options, manta_class *cls, const void *arguments, size_t extra_bytes, uint64_t uid);
+/* In this process, for an actor of another one. */
+manta_actor spawn_for(
+    const manta_options *options, manta_class *cls, const void *arguments, size_t extra_bytes, uint64_t uid, spawn_parent parent);
 manta_class *class_named(manta_str name); /* dynamic.c; NULL: this program has none */
 future *dynamic_call(worker *w, manta_actor to, const manta_class *cls, const char *name,
     manta_bytes payload);               /* by name, to an actor of that class; NULL: error_set says why not */
@@ -137,7 +146,11 @@ void relation_exit(worker *w, actor *a, uint64_t id, manta_status status,
     const manta_error *error); /* id: what it was, its generation has moved on; tells links, monitors, waiters; frees names */
 void complete_watch(worker *w, future *f, manta_status status);
 manta_status watch_exit(worker *w, uint64_t who, future *f); /* completes f when `who` has exited; MANTA_ENOMEM: f is untouched */
-bool relation_link_at_spawn(actor *child, uint64_t parent);
+bool relation_link_at_spawn(actor *child, uint64_t parent, bool supervised); /* the calling actor's new child */
+/* A new child of an actor in another process: the child's half before it is published, then the news, before it runs; and the parent's half when it hears of the child. */
+bool relation_parent(actor *child, uint64_t parent, bool supervised);
+void relation_tell_parent(worker *w, uint64_t child, uint64_t parent);
+void relation_made_elsewhere(uint64_t child);
 /* A signal that came from elsewhere, or is made in the place of somebody who is gone: KIND_LINK .. KIND_DOWN. Nothing happens when `to` is dead. */
 void relation_signal(
     worker *w, int kind, uint64_t to, uint64_t who, uint64_t monitor_id, const manta_method *method, manta_status status, const char *text);

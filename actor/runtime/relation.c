@@ -195,7 +195,7 @@ static void handle_exit(worker *w, actor *a, const relation *r)
         else runtime_report("%s traps exits but has no method on_exit(manta_actor, int32_t, manta_str)", a->cls->name);
         return;
     }
-    if (r->status == MANTA_OK) return;
+    if (r->status == MANTA_OK && r->who != x->supervisor) return;
     manta_error *e = error_new((manta_status)r->status, NULL, "linked actor %u exited: %s", (uint32_t)r->who, r->text_bytes ? r->text : "");
     handler_exit(activation_of(w), (manta_status)r->status, e);
 }
@@ -312,15 +312,40 @@ static activation *in_actor(void)
     return act && act->actor && act->actor->cls ? act : NULL;
 }
 
-bool relation_link_at_spawn(actor *child, uint64_t parent)
+static uint64_t unborn_id(const actor *child)
+{
+    return actor_index(child) | (uint64_t)(load_relaxed(&((actor *)(uintptr_t)child)->generation) + 1) << 32;
+}
+
+bool relation_parent(actor *child, uint64_t parent, bool supervised)
+{
+    actor_extra *x = actor_extra_get(child);
+    if (!x || !ids_add(LINKS(x), parent)) return false;
+    if (supervised) x->supervisor = parent;
+    return true;
+}
+
+bool relation_link_at_spawn(actor *child, uint64_t parent, bool supervised)
 {
     activation *act = in_actor();
-    actor_extra *mine = act ? actor_extra_get(act->actor) : NULL, *its = actor_extra_get(child);
-    uint64_t child_id = actor_index(child) | (uint64_t)(load_relaxed(&child->generation) + 1) << 32;
-    if (!mine || !its || !ids_add(LINKS(its), parent)) return false;
-    if (ids_add(LINKS(mine), child_id)) return true;
-    its->links.count = 0;
+    actor_extra *mine = act ? actor_extra_get(act->actor) : NULL;
+    if (!mine || !relation_parent(child, parent, supervised)) return false;
+    if (ids_add(LINKS(mine), unborn_id(child))) return true;
+    child->extra->links.count = 0;
     return false;
+}
+
+void relation_tell_parent(worker *w, uint64_t child, uint64_t parent)
+{
+    message *m = relation_new(w, KIND_LINK, child, 0, NULL, MANTA_OK, NULL);
+    if (!m || !deliver(w, parent, m)) signal_exit(w, child, parent, MANTA_EDEAD, manta_status_text(MANTA_EDEAD));
+}
+
+void relation_made_elsewhere(uint64_t child)
+{
+    activation *act = in_actor();
+    actor_extra *x = act ? actor_extra_get(act->actor) : NULL;
+    if (x && !ids_has(LINKS(x), child)) (void)ids_add(LINKS(x), child);
 }
 
 manta_status manta_link(manta_actor other)

@@ -14,6 +14,7 @@
 #include "actor/runtime/internal.h"
 #include "actor/runtime/names.h"
 #include "actor/runtime/turn.h"
+#include "actor/supervise/spec.h"
 
 enum { ACTOR_LINK = offsetof(actor, inline_state), MAX_CONCURRENCY = 65535 };
 
@@ -56,7 +57,7 @@ static void extra_reset(actor *a)
     x->stash.count = x->stash.next = x->unstash_left = 0;
     x->trap_exit = x->unstash = x->in_groups = false;
     x->on_failure = MANTA_FAILURE_DEFAULT;
-    x->supervisor = NULL;
+    x->supervisor = 0;
     x->suspended = NULL;
     x->moving = 0;
 }
@@ -185,20 +186,38 @@ static void begin(worker *w, actor *a)
     worker_ready_spawned(w, &a->run);
 }
 
-static manta_status make(worker *w, actor *a, manta_class *cls, const manta_options *o, const void *arguments, size_t extra_bytes)
+spawn_parent spawn_parent_self(const manta_options *o)
 {
-    activation *act = activation_of(w);
-    if (!set_state(a, cls) || !set_options(a, cls, o)) return MANTA_ENOMEM;
-    if (cls->init && !(a->boot = message_make(w, cls->init, arguments, extra_bytes))) return MANTA_ENOMEM;
-    if (o && o->link && act->actor && act->actor->cls && !relation_link_at_spawn(a, actor_id(act->actor))) return MANTA_ENOMEM;
-    return MANTA_OK;
+    activation *act = o && o->link ? activation_self() : NULL;
+    actor *a = act ? act->actor : NULL;
+    return a && a->cls ? (spawn_parent){actor_id(a), a->cls == &Supervisor_class} : (spawn_parent){0, false};
 }
 
-/* In a job an actor goes where its options say; a child that is linked to its parent stays with it. out->process 0: here. */
+static manta_status make(
+    worker *w, actor *a, manta_class *cls, const manta_options *o, const void *arguments, size_t extra_bytes, spawn_parent parent)
+{
+    if (!set_state(a, cls) || !set_options(a, cls, o)) return MANTA_ENOMEM;
+    if (cls->init && !(a->boot = message_make(w, cls->init, arguments, extra_bytes))) return MANTA_ENOMEM;
+    if (!parent.id) return MANTA_OK;
+    if (!is_remote(parent.id)) return relation_link_at_spawn(a, parent.id, parent.supervised) ? MANTA_OK : MANTA_ENOMEM;
+    if (a->boot) a->boot->from = parent.id;
+    return relation_parent(a, parent.id, parent.supervised) ? MANTA_OK : MANTA_ENOMEM;
+}
+
+/* Whether the options, or the class, say something about where. Of an older program they may be shorter. */
+static bool asks_for_a_place(const manta_class *cls, const manta_options *o)
+{
+    if (cls->options.isolated) return true;
+    if (o->size && o->size <= offsetof(manta_options, isolated)) return false;
+    return o->where || o->labels || o->resources || o->cpus > 0 || o->gpus > 0 || o->memory_bytes || o->placement_group.id || o->isolated;
+}
+
+/* In a job an actor goes where its options say; a child that is linked to its parent stays with it unless they say something. out->process 0: here. */
 static inline manta_status place(const manta_class *cls, const manta_options *o, actor_place *out)
 {
     *out = (actor_place){.process = o ? o->process.id : 0};
-    if (likely(!load_relaxed(&owner_is_on)) || out->process || (o && (o->link || o->where == MANTA_WHERE_HERE))) return MANTA_OK;
+    if (likely(!load_relaxed(&owner_is_on)) || out->process || (o && o->where == MANTA_WHERE_HERE)) return MANTA_OK;
+    if (o && o->link && !asks_for_a_place(cls, o)) return MANTA_OK;
     demand *d = demand_of_actor(o, cls);
     return d ? owner_place(d, o ? o->timeout_ms : 0, out) : manta_last_error()->status;
 }
@@ -208,6 +227,7 @@ static manta_actor spawn_elsewhere(const actor_place *at, const manta_options *o
 {
     manta_actor made = node_spawn(at->process, o, cls, arguments, at->lease, uid);
     if (!made.id && at->lease) owner_give_back(at);
+    if (made.id && o && o->link) relation_made_elsewhere(made.id);
     return made;
 }
 
@@ -234,7 +254,8 @@ static manta_status set_moving(actor *a, const manta_options *o, uint64_t uid)
     return MANTA_OK;
 }
 
-static manta_actor spawn_here(const manta_options *options, manta_class *cls, const void *arguments, size_t extra_bytes, uint64_t uid)
+static manta_actor spawn_here(
+    const manta_options *options, manta_class *cls, const void *arguments, size_t extra_bytes, uint64_t uid, spawn_parent parent)
 {
     worker *w = worker_self();
     actor *a = actor_new(w);
@@ -245,7 +266,7 @@ static manta_actor spawn_here(const manta_options *options, manta_class *cls, co
         return existing;
     }
     uint64_t id = actor_index(a) | (uint64_t)(load_relaxed(&a->generation) + 1) << 32;
-    manta_status status = make(w, a, cls, options, arguments, extra_bytes);
+    manta_status status = make(w, a, cls, options, arguments, extra_bytes, parent);
     if (!status && uid_is_moving(uid)) status = set_moving(a, options, uid);
     if (status) error_set(status, "%s_spawn: no memory", cls->name);
     else if (options && options->name && !uid_is_moving(uid)) status = claim_name(a, options, cls, id, &existing);
@@ -254,6 +275,7 @@ static manta_actor spawn_here(const manta_options *options, manta_class *cls, co
         return existing;
     }
     publish(w, a, cls);
+    if (unlikely(is_remote(parent.id))) relation_tell_parent(w, id, parent.id); /* before it can exit */
     begin(w, a);
     return (manta_actor){id};
 }
@@ -275,8 +297,16 @@ manta_actor spawn_as(const manta_options *options, manta_class *cls, const void 
     actor_place at;
     if (unlikely(place(cls, options, &at))) return (manta_actor){0};
     if (unlikely(at.lease || (at.process && at.process != the_node.process))) return spawn_elsewhere(&at, options, cls, arguments, uid);
-    manta_actor a = spawn_here(options, cls, arguments, extra_bytes, uid);
+    manta_actor a = spawn_here(options, cls, arguments, extra_bytes, uid, spawn_parent_self(options));
     return likely(!uid) ? a : adopt(a, uid);
+}
+
+manta_actor spawn_for(
+    const manta_options *options, manta_class *cls, const void *arguments, size_t extra_bytes, uint64_t uid, spawn_parent parent)
+{
+    if (check_options(options, cls)) return (manta_actor){0};
+    manta_actor a = spawn_here(options, cls, arguments, extra_bytes, uid, parent);
+    return uid ? adopt(a, uid) : a;
 }
 
 /* ---- constructors that take objects, in a job ---- */

@@ -180,6 +180,7 @@ static void exit_now(worker *w, actor *a, activation *act)
     manta_error *error = act->exit_error;
     act->exit_error = NULL;
     act->flags = 0;
+    act->concurrent = 0; /* on_stop runs alone: other handlers that were waiting are not continued */
     run_on_stop(a, act, error);
     w = worker_self();
     scope_clean(w, act);
