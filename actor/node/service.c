@@ -76,19 +76,6 @@ static manta_actor construct(const MantaConstructor *c, const manta_options *o, 
     return (manta_actor){0};
 }
 
-/* Until init has run; false: it failed, and so does the handler. */
-static bool await_init(manta_actor a)
-{
-    future *f = actor_started(worker_self(), a.id);
-    if (!f) return manta_fail(MANTA_ENOMEM, "no memory to wait for the init of a child"), false;
-    manta_status status = event_await(f, OS_FOREVER, "child's init");
-    if (status) {
-        future_drop(worker_self(), f);
-        (void)manta_kill(a);
-    } else if (!(status = future_take(f, NULL, 0))) return true;
-    return manta_fail(status, "a child did not start"), false;
-}
-
 static manta_actor make(MantaSpawn what)
 {
     char name[NAME_LIMIT + 2];
@@ -101,10 +88,13 @@ static manta_actor make(MantaSpawn what)
         .process = manta_this_process(),
         .get_if_exists = what.get_if_exists};
     if (what.name.size) o.name = text_of(what.name, name, sizeof name);
+    if (what.supervised) spawn_watch_init();
     manta_actor a = construct(&what.constructor, &o, what.uid, (spawn_parent){what.parent.id, what.supervised});
     if (!a.id) manta_fail(manta_last_error()->status, "%s", manta_last_error()->message);
-    else if (what.lease) hold_lease(a, what.lease, what.uid != 0);
-    if (a.id && what.supervised && !await_init(a)) a.id = 0;
+    else if (what.supervised && spawn_await_init(a)) { /* it has no lease yet, with which this process might go before the answer has */
+        manta_fail(manta_last_error()->status, "a child did not start");
+        a.id = 0;
+    } else if (what.lease) hold_lease(a, what.lease, what.uid != 0);
     return a;
 }
 

@@ -109,6 +109,8 @@ struct activation {
     manta_status exit_status;
     struct wait_timer *wait_timer; /* of the wait under way */
     unwind *unwind;                /* newest first */
+    future *started;               /* of the actor that it has just spawned, see spawn_await_init */
+    bool watches_init;             /* the next spawn here is to set that */
 };
 _Static_assert(sizeof(activation) <= FIBER_USER_BYTES, "activation fits a fiber");
 

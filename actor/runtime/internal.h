@@ -95,6 +95,9 @@ manta_actor spawn_as(const manta_options *options, manta_class *cls, const void 
 /* In this process, for an actor of another one. */
 manta_actor spawn_for(
     const manta_options *options, manta_class *cls, const void *arguments, size_t extra_bytes, uint64_t uid, spawn_parent parent);
+/* Around a spawn: the wait until init has run; MANTA_EINIT, with why it failed, however soon that was. Kills the actor when the wait fails. Of one that was made elsewhere nothing is waited for. */
+void spawn_watch_init(void);
+manta_status spawn_await_init(manta_actor made);
 manta_class *class_named(manta_str name); /* dynamic.c; NULL: this program has none */
 future *dynamic_call(worker *w, manta_actor to, const manta_class *cls, const char *name,
     manta_bytes payload);               /* by name, to an actor of that class; NULL: error_set says why not */

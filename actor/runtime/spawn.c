@@ -162,6 +162,10 @@ static void unmake(worker *w, actor *a)
 {
     if (a->state_on_heap) base_free(a->state);
     a->state_on_heap = 0;
+    if (a->boot && a->boot->reply) {
+        future_free(w, a->boot->reply);
+        activation_of(w)->started = a->boot->reply = NULL;
+    }
     if (a->boot) message_discard(w, a->boot);
     a->boot = NULL;
     do late_messages(w, a);
@@ -193,11 +197,22 @@ spawn_parent spawn_parent_self(const manta_options *o)
     return a && a->cls ? (spawn_parent){actor_id(a), a->cls == &Supervisor_class} : (spawn_parent){0, false};
 }
 
+static bool watch_boot(worker *w, actor *a)
+{
+    activation *act = activation_of(w);
+    act->watches_init = false;
+    if (!a->boot) return true;
+    if (!(act->started = future_new(w))) return false;
+    a->boot->reply = act->started;
+    return true;
+}
+
 static manta_status make(
     worker *w, actor *a, manta_class *cls, const manta_options *o, const void *arguments, size_t extra_bytes, spawn_parent parent)
 {
     if (!set_state(a, cls) || !set_options(a, cls, o)) return MANTA_ENOMEM;
     if (cls->init && !(a->boot = message_make(w, cls->init, arguments, extra_bytes))) return MANTA_ENOMEM;
+    if (unlikely(activation_of(w)->watches_init) && !watch_boot(w, a)) return MANTA_ENOMEM;
     if (!parent.id) return MANTA_OK;
     if (!is_remote(parent.id)) return relation_link_at_spawn(a, parent.id, parent.supervised) ? MANTA_OK : MANTA_ENOMEM;
     if (a->boot) a->boot->from = parent.id;
@@ -383,6 +398,39 @@ future *actor_started(worker *w, uint64_t id)
     m->from = 0;
     message_post(w, id, m);
     return f;
+}
+
+void spawn_watch_init(void)
+{
+    activation *act = activation_self();
+    if (act) act->watches_init = true;
+}
+
+/* The first wait has the reason of a failure; the second one ends when init, which has returned, has not exited either. */
+static manta_status await_both(worker *w, activation *act, manta_actor made)
+{
+    for (int i = 0; i < 2; i++) {
+        future *f = i ? actor_started(w, made.id) : act->started;
+        act->started = NULL;
+        if (!f && !i) continue;
+        manta_status status = f ? event_await(f, OS_FOREVER, "an actor's init") : error_set(MANTA_ENOMEM, "no memory to wait for an init");
+        w = worker_self();
+        if (status && f) future_drop(w, f);
+        if (status) {
+            (void)manta_kill(made);
+            return f ? error_set(status, "the wait for its init: %s", manta_status_text(status)) : status;
+        }
+        if ((status = future_take(f, NULL, 0))) return i ? status : error_set_last(error_new(MANTA_EINIT, manta_last_error(), "init failed"));
+    }
+    return MANTA_OK;
+}
+
+manta_status spawn_await_init(manta_actor made)
+{
+    activation *act = activation_self();
+    if (act) act->watches_init = false;
+    if (!made.id) return manta_last_error()->status;
+    return is_remote(made.id) ? MANTA_OK : await_both(worker_self(), act, made);
 }
 
 bool manta_is_alive(manta_actor who) { return is_remote(who.id) ? node_is_alive(who.id) : actor_is(actor_slot(who.id), who.id); }

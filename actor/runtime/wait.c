@@ -144,6 +144,9 @@ void wait_abandon(worker *w, activation *act)
         act->unwind = u->next;
         u->run(w, u);
     }
+    if (act->started) future_drop(w, act->started);
+    act->started = NULL;
+    act->watches_init = false;
 }
 
 static manta_status wait_on_fiber(worker *w, activation *act, future *f, uint64_t deadline_ns)

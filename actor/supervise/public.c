@@ -61,6 +61,7 @@ manta_child_spec manta_supervisor_child(
         if (own.spawn && own.spawn->size <= sizeof spawn) memcpy(&spawn, own.spawn, own.spawn->size ? own.spawn->size : sizeof spawn);
         if (!spawn.name) spawn.name = p.options.name;
         spawn.size = sizeof spawn;
+        spawn.on_failure = MANTA_FAILURE_REPLY; /* "there is no such child" is no reason to exit */
         if (!own.spawn || own.spawn->size <= sizeof spawn) own.spawn = &spawn;
         spec = manta_child_spec_make(&own, &Supervisor_class, &arguments, 0);
     }
@@ -73,34 +74,18 @@ static manta_actor start(const plan *p)
 {
     manta_options spawn = {.size = sizeof spawn, .name = p->options.name, .link = manta_self().id != 0, .where = MANTA_WHERE_HERE};
     __attribute__((aligned(16))) MantaPlan arguments = {(plan *)(uintptr_t)p};
+    spawn_watch_init();
     return manta_spawn_class(&spawn, &Supervisor_class, &arguments, manta_extra_MantaPlan(&arguments));
-}
-
-static manta_status await_start(manta_actor a)
-{
-    future *f = actor_started(worker_self(), a.id);
-    if (!f) {
-        (void)manta_kill(a);
-        return error_set(MANTA_ENOMEM, "supervisor: no memory");
-    }
-    manta_status status = event_await(f, OS_FOREVER, "supervisor's init");
-    if (status) {
-        future_drop(worker_self(), f);
-        return error_set(status, "manta_supervisor_start: %s", manta_status_text(status));
-    }
-    if (!(status = future_take(f, NULL, 0))) return MANTA_OK;
-    const manta_error *e = manta_last_error();
-    while (e->cause && e->status != MANTA_EINIT) e = e->cause; /* "exited before it answered" hides the reason */
-    return error_set_last(error_copy(e));
 }
 
 manta_status manta_supervisor_start(const manta_supervisor_options *options, manta_child_spec *specs, size_t count, manta_actor *out)
 {
     plan p;
-    manta_actor a = plan_of(options, specs, count, &p) ? start(&p) : (manta_actor){0};
+    bool plan_ok = plan_of(options, specs, count, &p);
+    manta_actor a = plan_ok ? start(&p) : (manta_actor){0};
     base_free(p.specs);
     free_specs(specs, count);
-    manta_status status = a.id ? await_start(a) : manta_last_error()->status;
+    manta_status status = plan_ok ? spawn_await_init(a) : manta_last_error()->status;
     if (!status && out) *out = a;
     return status;
 }

@@ -18,7 +18,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "actor/node/node.h"
 #include "actor/supervise/supervisor.h"
 
 enum {
@@ -213,18 +212,6 @@ static void stray_deliver(const sup *s, manta_actor who)
             (void)Supervisor_on_exit_send(Supervisor_ref_of(manta_self()), who, s->strays[i].status, manta_str_of(s->strays[i].why));
 }
 
-/* Waits until init has run. Elsewhere the spawn itself has waited for that. */
-static manta_status await_init(manta_actor a)
-{
-    future *f = is_remote(a.id) ? NULL : actor_started(worker_self(), a.id);
-    if (is_remote(a.id)) return MANTA_OK;
-    manta_status status = f ? event_await(f, OS_FOREVER, "child's init") : error_set(MANTA_ENOMEM, "supervisor: no memory");
-    if (!status) return future_take(f, NULL, 0);
-    if (f) future_drop(worker_self(), f);
-    (void)manta_kill(a);
-    return status;
-}
-
 /* Starts a child and waits for its init. On failure the reason is last_error. Under the lock; the caller holds the child. */
 static manta_status child_start(sup *s, child *c)
 {
@@ -233,8 +220,9 @@ static manta_status child_start(sup *s, child *c)
     const manta_layout *layout = spec->cls->init ? &spec->cls->init->arguments : NULL;
     if (!o.timeout_ms) o.timeout_ms = PLACE_DEFAULT_MS;
     s->starting++;
+    spawn_watch_init();
     manta_actor a = manta_spawn_class(&o, spec->cls, spec->arguments, layout && layout->extra ? layout->extra(spec->arguments) : 0);
-    manta_status status = a.id ? await_init(a) : manta_last_error()->status;
+    manta_status status = spawn_await_init(a); /* elsewhere the spawn itself has waited for that */
     s->starting--;
     if (!status) {
         c->actor = a;
