@@ -286,3 +286,215 @@ TEST(under_load)
     EXPECT_EQ(manta_await(Kid_number(Kid_ref_of(kid(s, "2")))), 2);
     EXPECT_EQ(manta_shutdown(m), MANTA_OK);
 }
+
+/* ---- starts that fail or take long ---- */
+
+static uint64_t init_takes_ms;
+MANTA_ACTOR(Slow, int64_t number;)
+MANTA_METHOD(Slow, init, void, (int64_t, number))
+{
+    self->number = number;
+    if (init_takes_ms) (void)manta_sleep(init_takes_ms);
+    note("+", number);
+}
+MANTA_METHOD(Slow, crash, void) { manta_fail(MANTA_EIO, "crash"); }
+static void slow_stops(void *self, const manta_error *reason) { note(reason ? "!" : "-", ((Slow *)self)->number); }
+static void slow_ends(void *self) { note("x", ((Slow *)self)->number); }
+MANTA_CLASS_WITH(Slow, (.on_stop = slow_stops, .on_free = slow_ends), init, crash)
+
+/* A child that takes its time to start again holds up neither the others nor the questions. */
+TEST(others_go_on)
+{
+    manta_t *m = begin();
+    manta_actor s;
+    init_takes_ms = 0;
+    manta_child_spec specs[2] = {Slow_child(MANTA_CHILD(.id = "slow"), 1), Kid_child(MANTA_CHILD(.id = "quick"), 2, false)};
+    EXPECT_EQ(manta_supervisor_start(MANTA_SUPERVISOR(.intensity = 10), specs, 2, &s), MANTA_OK);
+    init_takes_ms = 10000;
+    manta_actor slow = kid(s, "slow"), quick = kid(s, "quick"), found;
+    (void)Slow_crash_send(Slow_ref_of(slow));
+    (void)manta_wait_exit(slow, 5000, NULL);
+    uint64_t start = manta_now_ns();
+    (void)Kid_crash_send(Kid_ref_of(quick));
+    (void)manta_wait_exit(quick, 5000, NULL);
+    EXPECT(kid(s, "quick").id != 0);
+    EXPECT_EQ(manta_supervisor_child_actor(s, "slow", &found), MANTA_ENOTREADY);
+    EXPECT((manta_now_ns() - start) / 1000000 < 100);
+    (void)manta_sleep(10100);
+    EXPECT_EQ(manta_supervisor_child_actor(s, "slow", &found), MANTA_OK);
+    EXPECT_EQ(manta_shutdown(m), MANTA_OK);
+}
+
+/* What a supervisor was starting when it was stopped ends too. */
+TEST(stopped_while_it_starts)
+{
+    manta_t *m = begin();
+    manta_actor s;
+    init_takes_ms = 0;
+    manta_child_spec spec = Slow_child(MANTA_CHILD(.id = "slow"), 1);
+    EXPECT_EQ(manta_supervisor_start(MANTA_SUPERVISOR(.intensity = 10), &spec, 1, &s), MANTA_OK);
+    init_takes_ms = 1000;
+    manta_actor slow = kid(s, "slow");
+    (void)Slow_crash_send(Slow_ref_of(slow));
+    (void)manta_wait_exit(slow, 5000, NULL);
+    (void)manta_sleep(500);
+    EXPECT_EQ(manta_stop(s), MANTA_OK);
+    (void)manta_wait_exit(s, 5000, NULL);
+    (void)manta_sleep(5000);
+    EXPECT_STR(trail, "+1 !1 x1 +1 !1 x1 ");
+    EXPECT_EQ(manta_shutdown(m), MANTA_OK);
+}
+
+/* A start that fails counts as a failure: it is tried again after the backoff, and too many are the supervisor's end, whose reason names the child and why. */
+static int broken_from;
+static char reason_text[600];
+MANTA_ACTOR(Frail, int unused;)
+MANTA_METHOD(Frail, init, void)
+{
+    (void)self;
+    note("f", ++broken_from);
+    if (broken_from > 1) manta_fail(MANTA_EIO, "frail one %d", broken_from);
+}
+MANTA_METHOD(Frail, crash, void) { manta_fail(MANTA_EIO, "crash"); }
+MANTA_CLASS(Frail, init, crash)
+MANTA_ACTOR(Heir, manta_actor supervisor;)
+MANTA_METHOD(Heir, on_exit, void, (manta_actor, who), (int32_t, status), (manta_str, why))
+{
+    (void)self, (void)who;
+    snprintf(reason_text, sizeof reason_text, "%s: %.*s", manta_status_name((manta_status)status), (int)why.size, why.data);
+}
+MANTA_METHOD(Heir, begin, manta_actor)
+{
+    manta_child_spec spec = Frail_child(MANTA_CHILD(.id = "frail"));
+    (void)manta_supervisor_start(
+        MANTA_SUPERVISOR(.intensity = 4, .backoff_min_ms = 100, .backoff_max_ms = 200), &spec, 1, &self->supervisor);
+    return self->supervisor;
+}
+MANTA_CLASS_WITH(Heir, (.trap_exit = true), on_exit, begin)
+
+TEST(starts_that_fail)
+{
+    manta_t *m = begin();
+    broken_from = 0;
+    manta_actor s = manta_await(Heir_begin(Heir_spawn()));
+    uint64_t start = manta_now_ns();
+    (void)Frail_crash_send(Frail_ref_of(kid(s, "frail")));
+    EXPECT_EQ(manta_wait_exit(s, 60000, NULL), MANTA_OK);
+    uint64_t ms = (manta_now_ns() - start) / 1000000;
+    EXPECT(ms >= 700 && ms < 760); /* 100 + 200 + 200 + 200 */
+    (void)manta_sleep(100);
+    EXPECT_STR(trail, "f1 f2 f3 f4 f5 ");
+    EXPECT(strstr(reason_text, "MANTA_ERESTARTS: child frail failed more than 4 times in 5000 ms") && strstr(reason_text, "frail one 5"));
+    EXPECT_EQ(manta_shutdown(m), MANTA_OK);
+}
+
+/* ---- a start in a process that is not there ---- */
+
+/* A child for a process that nobody knows fails to start, and the error says which. */
+TEST(no_such_process)
+{
+    char text[600];
+    manta_t *m = begin();
+    manta_actor s;
+    manta_child_spec spec = Kid_child(MANTA_CHILD(.id = "1", .spawn = MANTA_OPTIONS(.process = {66})), 1, false);
+    EXPECT_EQ(manta_supervisor_start(NULL, &spec, 1, &s), MANTA_EINIT);
+    manta_error_format(manta_last_error(), text, sizeof text);
+    EXPECT(strstr(text, "process 0000000000000042 is not known here") != NULL);
+    EXPECT_EQ(manta_supervisor_start(NULL, NULL, 0, &s), MANTA_OK);
+    spec = Kid_child(MANTA_CHILD(.id = "1", .spawn = MANTA_OPTIONS(.process = {66})), 1, false);
+    EXPECT_EQ(manta_supervisor_add(s, &spec, NULL), MANTA_ENOTFOUND);
+    EXPECT(manta_is_alive(s));
+    EXPECT_EQ(manta_shutdown(m), MANTA_OK);
+}
+
+/* An init that fails at once still says why, however soon that is. */
+TEST(reason_of_a_fast_failure)
+{
+    char text[1000];
+    manta_config c = {.size = sizeof c, .workers = 3, .on_report = ignore_report};
+    manta_t *m = manta_init_with(&c);
+    for (int i = 0; i < test_scaled(2000); i++) {
+        manta_actor s;
+        manta_child_spec spec = Kid_child(MANTA_CHILD(.id = "1"), 1, true);
+        EXPECT_EQ(manta_supervisor_start(NULL, &spec, 1, &s), MANTA_EINIT);
+        manta_error_format(manta_last_error(), text, sizeof text);
+        EXPECT(strstr(text, "kid 1 is broken") != NULL);
+    }
+    EXPECT_EQ(manta_shutdown(m), MANTA_OK);
+}
+
+/* A question that a nested supervisor answers with an error is not its end. */
+TEST(nested_answers_errors)
+{
+    manta_t *m = begin();
+    manta_child_spec inner = Kid_child(MANTA_CHILD(.id = "leaf"), 1, false);
+    manta_child_spec outer = manta_supervisor_child(MANTA_CHILD(.id = "inner"), NULL, &inner, 1);
+    manta_actor top, found;
+    EXPECT_EQ(manta_supervisor_start(NULL, &outer, 1, &top), MANTA_OK);
+    manta_actor middle = kid(top, "inner");
+    EXPECT_EQ(manta_supervisor_child_actor(middle, "nobody", &found), MANTA_ENOTFOUND);
+    EXPECT_EQ(manta_supervisor_remove(middle, "leaf"), MANTA_EEXIST);
+    (void)manta_sleep(100);
+    EXPECT(manta_is_alive(middle) && kid(top, "inner").id == middle.id);
+    EXPECT_EQ(manta_shutdown(m), MANTA_OK);
+}
+
+/* Supervisors below each other are 16 at most; the list of children says all of many. */
+TEST(limits)
+{
+    manta_t *m = begin();
+    manta_actor s;
+    manta_child_spec spec = Kid_child(NULL, 1, false);
+    for (int i = 0; i < 17; i++) spec = manta_supervisor_child(NULL, NULL, &spec, 1);
+    EXPECT(!spec.data);
+    EXPECT_EQ(manta_last_error()->status, MANTA_ELIMIT);
+    spec = Kid_child(NULL, 1, false);
+    for (int i = 0; i < 15; i++) spec = manta_supervisor_child(NULL, NULL, &spec, 1);
+    EXPECT_EQ(manta_supervisor_start(NULL, &spec, 1, &s), MANTA_OK);
+    EXPECT_EQ(manta_supervisor_start(MANTA_SUPERVISOR(.strategy = MANTA_SIMPLE_ONE_FOR_ONE), NULL, 0, &s), MANTA_OK);
+    for (int i = 0; i < 600; i++) {
+        spec = Kid_child(NULL, i, false);
+        EXPECT_EQ(manta_supervisor_add(s, &spec, NULL), MANTA_OK);
+    }
+    static manta_child_info info[700];
+    size_t count = 0;
+    EXPECT_EQ(manta_supervisor_children(s, info, 700, &count), MANTA_OK);
+    EXPECT(count == 600 && info[599].actor.id && strcmp(info[599].class_name, "Kid") == 0);
+    EXPECT_EQ(manta_supervisor_children(s, info, 10, &count), MANTA_OK);
+    EXPECT_EQ(count, 600);
+    EXPECT_EQ(manta_shutdown(m), MANTA_OK);
+}
+
+/* With threads: children of each strategy that exit while they start are started again, and none is lost. */
+static _Atomic int inits;
+MANTA_ACTOR(Flaky, int unused;)
+MANTA_METHOD(Flaky, init, void)
+{
+    (void)self;
+    if (inits++ % 3 == 0 && inits > 8) manta_fail(MANTA_EIO, "not now");
+}
+MANTA_METHOD(Flaky, crash, void) { manta_fail(MANTA_EIO, "crash"); }
+MANTA_METHOD(Flaky, ping, void) { (void)self; }
+MANTA_CLASS(Flaky, init, crash, ping)
+
+static void keep_crashing(manta_strategy strategy)
+{
+    manta_actor s;
+    manta_child_spec specs[4];
+    const char *names[4] = {"a", "b", "c", "d"};
+    inits = 0;
+    for (int i = 0; i < 4; i++) specs[i] = Flaky_child(MANTA_CHILD(.id = names[i]));
+    EXPECT_EQ(manta_supervisor_start(MANTA_SUPERVISOR(.strategy = strategy, .intensity = UINT32_MAX), specs, 4, &s), MANTA_OK);
+    for (int i = 0; i < test_scaled(100); i++) (void)Flaky_crash_send(Flaky_ref_of(kid(s, names[i % 4])));
+    for (int i = 0; i < 4; i++) EXPECT(WAIT_FOR(manta_join(Flaky_ping(Flaky_ref_of(kid(s, names[i])))) == MANTA_OK, 20));
+    EXPECT_EQ(manta_stop(s), MANTA_OK);
+    (void)manta_wait_exit(s, 20000, NULL);
+}
+
+TEST(flaky_children)
+{
+    manta_config c = {.size = sizeof c, .workers = 3, .on_report = ignore_report};
+    manta_t *m = manta_init_with(&c);
+    for (int strategy = MANTA_ONE_FOR_ONE; strategy <= MANTA_REST_FOR_ONE; strategy++) keep_crashing((manta_strategy)strategy);
+    EXPECT_EQ(manta_shutdown(m), MANTA_OK);
+}
