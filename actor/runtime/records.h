@@ -16,7 +16,8 @@ enum { /* actor.flags: set by anybody */
     ACTOR_NUDGE = 4,
     ACTOR_TASK = 8,
     ACTOR_NAMED = 16,
-    ACTOR_GATED = 32 /* a leased task, see actor/node/gate.c */
+    ACTOR_GATED = 32, /* a leased task, see actor/node/gate.c */
+    ACTOR_WARD = 64   /* a supervisor's child, see actor/supervise/ward.h */
 };
 enum { PHASE_FREE, PHASE_STARTING, PHASE_LIVE, PHASE_TASK, PHASE_STOPPING };
 

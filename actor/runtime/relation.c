@@ -12,6 +12,7 @@
 #include "actor/node/node.h"
 #include "actor/runtime/internal.h"
 #include "actor/runtime/names.h"
+#include "actor/supervise/ward.h"
 
 static _Atomic uint64_t next_monitor = 1;
 
@@ -106,6 +107,7 @@ static bool deliver(worker *w, uint64_t to, message *m)
         return false;
     }
     m->generation = (uint32_t)(to >> 32);
+    if (m->kind == KIND_EXIT && unlikely(load_relaxed(&a->flags) & ACTOR_WARD)) ward_left(w, to, m->from);
     message_deliver(w, a, m);
     return true;
 }
@@ -296,6 +298,7 @@ void relation_exit(worker *w, actor *a, uint64_t id, manta_status status, const 
     groups_forget(id);
     if (x && x->name) names_release(x->name, id);
     if (load_relaxed(&a->flags) & ACTOR_NAMED) names_forget(id);
+    if (load_relaxed(&a->flags) & ACTOR_WARD) ward_end(id);
     if (!x) return;
     for (uint32_t i = 0; i < x->links.count; i++) signal_exit(w, x->links.ids[i], id, status, text);
     for (uint32_t i = 0; i < x->monitors.count; i++) signal_down(w, &x->monitors.items[i], id, status, text);

@@ -15,6 +15,7 @@
 #include "actor/runtime/names.h"
 #include "actor/runtime/turn.h"
 #include "actor/supervise/spec.h"
+#include "actor/supervise/ward.h"
 
 enum { ACTOR_LINK = offsetof(actor, inline_state), MAX_CONCURRENCY = 65535 };
 
@@ -269,6 +270,12 @@ static manta_status set_moving(actor *a, const manta_options *o, uint64_t uid)
     return MANTA_OK;
 }
 
+static bool make_ward(actor *a, uint64_t id, uint64_t supervisor)
+{
+    store_relaxed(&a->flags, load_relaxed(&a->flags) | ACTOR_WARD);
+    return ward_add(id, supervisor);
+}
+
 static manta_actor spawn_here(
     const manta_options *options, manta_class *cls, const void *arguments, size_t extra_bytes, uint64_t uid, spawn_parent parent)
 {
@@ -283,9 +290,11 @@ static manta_actor spawn_here(
     uint64_t id = actor_index(a) | (uint64_t)(load_relaxed(&a->generation) + 1) << 32;
     manta_status status = make(w, a, cls, options, arguments, extra_bytes, parent);
     if (!status && uid_is_moving(uid)) status = set_moving(a, options, uid);
+    if (!status && parent.supervised && !make_ward(a, id, parent.id)) status = MANTA_ENOMEM;
     if (status) error_set(status, "%s_spawn: no memory", cls->name);
     else if (options && options->name && !uid_is_moving(uid)) status = claim_name(a, options, cls, id, &existing);
     if (status) {
+        if (parent.supervised) ward_end(id);
         unmake(w, a);
         return existing;
     }
@@ -420,7 +429,8 @@ static manta_status await_both(worker *w, activation *act, manta_actor made)
             (void)manta_kill(made);
             return f ? error_set(status, "the wait for its init: %s", manta_status_text(status)) : status;
         }
-        if ((status = future_take(f, NULL, 0))) return i ? status : error_set_last(error_new(MANTA_EINIT, manta_last_error(), "init failed"));
+        if ((status = future_take(f, NULL, 0)))
+            return i ? status : error_set_last(error_new(MANTA_EINIT, manta_last_error(), "init failed"));
     }
     return MANTA_OK;
 }

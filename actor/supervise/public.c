@@ -153,10 +153,8 @@ static bool read_rows(const MantaChildren *page, manta_child_info *out, size_t r
         MantaChildRow row = {.restart = 0};
         manta_unpack_MantaChildRow(&r, &row);
         if (r.status || row.id.size >= sizeof out->id) return false;
-        out[i] = (manta_child_info){.actor = row.actor,
-            .class_name = class_text(row.class_name),
-            .restart = (manta_restart)row.restart,
-            .restarts = row.restarts};
+        out[i] = (manta_child_info){
+            .actor = row.actor, .class_name = class_text(row.class_name), .restart = (manta_restart)row.restart, .restarts = row.restarts};
         memcpy(out[i].id, row.id.data, row.id.size);
     }
     return true;

@@ -85,8 +85,7 @@ static void set_options(spec_data *s, const manta_child_options *o)
 manta_child_spec manta_child_spec_make(const manta_child_options *options, manta_class *cls, const void *arguments, size_t extra_bytes)
 {
     (void)extra_bytes;
-    if ((options && options->size > sizeof *options) ||
-        (options && options->spawn && options->spawn->size > sizeof(manta_options))) {
+    if ((options && options->size > sizeof *options) || (options && options->spawn && options->spawn->size > sizeof(manta_options))) {
         error_set(MANTA_EINVAL, "%s_child: options of a newer program: this library knows %zu and %zu bytes", cls->name, sizeof *options,
             sizeof(manta_options));
         return (manta_child_spec){NULL};
@@ -162,8 +161,8 @@ static void pack_spec(manta_writer *w, const spec_data *s)
 void manta_pack_MantaPlan(manta_writer *w, const MantaPlan *v)
 {
     const manta_supervisor_options *o = &v->plan->options;
-    MantaSupervisorHow how = {text_or_empty(o->name), (int32_t)o->strategy, o->intensity, o->period_ms, o->backoff_min_ms,
-        o->backoff_max_ms, o->backoff_jitter};
+    MantaSupervisorHow how = {
+        text_or_empty(o->name), (int32_t)o->strategy, o->intensity, o->period_ms, o->backoff_min_ms, o->backoff_max_ms, o->backoff_jitter};
     manta_pack_array(w, 2);
     manta_pack_MantaSupervisorHow(w, &how);
     manta_pack_array(w, v->plan->count);

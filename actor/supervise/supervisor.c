@@ -75,10 +75,7 @@ typedef struct sup {
 } sup;
 
 static bool is_running(void) { return load_relaxed(&the_runtime.running) == 1; }
-static bool is_alone(const sup *s)
-{
-    return s->options.strategy == MANTA_ONE_FOR_ONE || s->options.strategy == MANTA_SIMPLE_ONE_FOR_ONE;
-}
+static bool is_alone(const sup *s) { return s->options.strategy == MANTA_ONE_FOR_ONE || s->options.strategy == MANTA_SIMPLE_ONE_FOR_ONE; }
 
 /* ---- locks: handlers of one actor never run in parallel ---- */
 
@@ -293,7 +290,10 @@ static void stop_range(sup *s, uint64_t from)
 
 static uint32_t intensity_of(const sup *s) { return s->options.intensity ? s->options.intensity : INTENSITY_DEFAULT; }
 
-static uint64_t period_ns(const sup *s) { return (uint64_t)(s->options.period_ms ? s->options.period_ms : PERIOD_DEFAULT_MS) * OS_NS_PER_MS; }
+static uint64_t period_ns(const sup *s)
+{
+    return (uint64_t)(s->options.period_ms ? s->options.period_ms : PERIOD_DEFAULT_MS) * OS_NS_PER_MS;
+}
 
 /* Notes a restart; false: there were too many within the period. */
 static bool restart_allowed(sup *s)
@@ -544,8 +544,7 @@ MANTA_METHOD_DEFINE(Supervisor, list, MantaChildren, (uint64_t, after))
     manta_writer_init_growing(&w);
     for (size_t i = index_from(s, after + 1); i < s->count && out.count < ROWS; i++, out.count++) {
         const child *c = s->children[i];
-        MantaChildRow row = {
-            manta_str_of(c->spec->id), c->actor, manta_str_of(c->spec->cls->name), (int32_t)c->spec->restart, c->restarts};
+        MantaChildRow row = {manta_str_of(c->spec->id), c->actor, manta_str_of(c->spec->cls->name), (int32_t)c->spec->restart, c->restarts};
         manta_pack_MantaChildRow(&w, &row);
         out.last = c->serial;
     }

@@ -219,7 +219,8 @@ static void nested(void)
     manta_child_info info[4];
     size_t count = 0;
     manta_child_spec leaves[2] = {part("left", 1, MANTA_PERMANENT, APART), part("right", 2, MANTA_PERMANENT, SHARED)};
-    manta_child_spec inner = manta_supervisor_child(MANTA_CHILD(.id = "inner", .spawn = APART), MANTA_SUPERVISOR(.intensity = 5), leaves, 2);
+    manta_child_spec inner =
+        manta_supervisor_child(MANTA_CHILD(.id = "inner", .spawn = APART), MANTA_SUPERVISOR(.intensity = 5), leaves, 2);
     check("start", manta_supervisor_start(MANTA_SUPERVISOR(.intensity = 5), &inner, 1, &top));
     check("inner", manta_supervisor_child_actor(top, "inner", &middle));
     printf("nested: %s\n", manta_process_of(middle).id == manta_this_process().id ? "in the driver" : "elsewhere");
@@ -310,7 +311,8 @@ static void bound(void)
     manta_status status = manta_supervisor_start(NULL, &spec, 1, &s);
     char text[1000];
     manta_error_format(manta_last_error(), text, sizeof text);
-    printf("no such process: %s: %s\n", status ? "refused" : "started", strstr(text, "process 000000000000002a is not known here") ? "it is named" : text);
+    printf("no such process: %s: %s\n", status ? "refused" : "started",
+        strstr(text, "process 000000000000002a is not known here") ? "it is named" : text);
 }
 
 MANTA_TASK(named_pid, int64_t, (int64_t, old))
@@ -374,8 +376,8 @@ static void cut_off(void)
 /* No node fits after the only one has died: the starts fail and go on; others are not held up; when a node comes the child is back. */
 static void unfit(void)
 {
-    manta_child_spec specs[2] = {Part_child(MANTA_CHILD(.id = "lone", .spawn = MANTA_OPTIONS(.labels = "zone=lone", .timeout_ms = 3000)), 1,
-                                     manta_str_of(log_path)),
+    manta_child_spec specs[2] = {
+        Part_child(MANTA_CHILD(.id = "lone", .spawn = MANTA_OPTIONS(.labels = "zone=lone", .timeout_ms = 3000)), 1, manta_str_of(log_path)),
         part("2", 2, MANTA_PERMANENT, APART)};
     manta_actor s, a;
     check("start", manta_supervisor_start(MANTA_SUPERVISOR(.intensity = 1000, .backoff_min_ms = 20, .backoff_max_ms = 100), specs, 2, &s));

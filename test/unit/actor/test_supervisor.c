@@ -345,6 +345,24 @@ TEST(stopped_while_it_starts)
     EXPECT_EQ(manta_shutdown(m), MANTA_OK);
 }
 
+/* A child ends with its supervisor also when it is in a handler that waits for long: it is killed 5 s later. */
+TEST(a_hanging_child_ends_too)
+{
+    manta_t *m = begin();
+    manta_actor s;
+    EXPECT_EQ(family(MANTA_ONE_FOR_ONE, MANTA_PERMANENT, 5, &s), MANTA_OK);
+    manta_actor hangs = kid(s, "2"), other = kid(s, "1");
+    (void)Kid_hang_send(Kid_ref_of(hangs));
+    (void)manta_sleep(10);
+    uint64_t start = manta_now_ns();
+    EXPECT_EQ(manta_kill(s), MANTA_OK);
+    EXPECT_EQ(manta_wait_exit(other, 1000, NULL), MANTA_OK);
+    EXPECT_EQ(manta_wait_exit(hangs, 60000, NULL), MANTA_OK);
+    uint64_t ms = (manta_now_ns() - start) / 1000000;
+    EXPECT(ms >= 5000 && ms < 5100);
+    EXPECT_EQ(manta_shutdown(m), MANTA_OK);
+}
+
 /* A start that fails counts as a failure: it is tried again after the backoff, and too many are the supervisor's end, whose reason names the child and why. */
 static int broken_from;
 static char reason_text[600];
@@ -471,7 +489,7 @@ MANTA_ACTOR(Flaky, int unused;)
 MANTA_METHOD(Flaky, init, void)
 {
     (void)self;
-    if (inits++ % 3 == 0 && inits > 8) manta_fail(MANTA_EIO, "not now");
+    if (inits++ % 7 == 6) manta_fail(MANTA_EIO, "not now");
 }
 MANTA_METHOD(Flaky, crash, void) { manta_fail(MANTA_EIO, "crash"); }
 MANTA_METHOD(Flaky, ping, void) { (void)self; }
