@@ -56,8 +56,8 @@ typedef struct actor_extra { /* what few actors have; owner's, but `queued` and 
     bool trap_exit, unstash, in_groups;
     const manta_error *exit_error; /* a block */
     activation *suspended;         /* of a concurrent actor */
-    uint64_t supervisor; /* it ends with that actor, however that ends; 0: none */
-    uint64_t moving; /* its row in the control store, when it moves, see actor/node/moving.h; 0: it does not */
+    uint64_t supervisor;           /* it ends with that actor, however that ends; 0: none */
+    uint64_t moving;               /* its row in the control store, when it moves, see actor/node/moving.h; 0: it does not */
 } actor_extra;
 typedef struct monitor {
     uint64_t watcher, id;

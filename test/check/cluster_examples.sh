@@ -22,6 +22,7 @@ if digits=$("$root/tools/fetch-data" digits 2>"$tmp/err"); then
 else
     echo "without real digits: $(cat "$tmp/err")"
 fi
+same "supervisor_cluster" "$build/examples/supervisor_cluster"
 same "live_metrics of recorded samples" "$build/examples/live_metrics" --replay "$root/test/examples/live_metrics.samples"
 timeout 60 "$build/manta" run --address "$head" "$build/examples/live_metrics" --samplers 3 --seconds 4 >"$tmp/out" || fail "live_metrics"
 for counter in "cpu %" "memory MiB" "switches/s"; do

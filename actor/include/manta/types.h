@@ -119,8 +119,9 @@ typedef struct manta_options {
     uint32_t concurrency;     /* spawn: handlers that may interleave at waits; 0: the class's, else 1; at most 65535 */
     manta_failure on_failure; /* spawn */
     bool trap_exit;           /* spawn: exit signals of linked actors become calls of the class's on_exit method */
-    bool link;                /* spawn: link the new actor to the calling one */
-    uint32_t stream_limit;    /* generator: values that may wait unread; 0: 16 */
+    bool
+        link; /* spawn: link the new actor to the calling one, in whose process it is unless the options say where; no moment is without the link */
+    uint32_t stream_limit; /* generator: values that may wait unread; 0: 16 */
     manta_process
         process; /* spawn, task: in that process; {0}: this one, or in a job where the rest says. A spawn elsewhere waits for the answer */
     /* The rest is for tasks, spawns and generators of a job on a cluster (docs/cluster.md), and means nothing elsewhere. An actor holds its resources until it exits. */
