@@ -20,8 +20,8 @@ static manta_status check_options(const manta_supervisor_options *o)
 
 static uint32_t depth_of(const spec_data *s)
 {
-    const MantaPlan *nested = s->cls == &Supervisor_class ? s->arguments : NULL;
-    return nested ? nested->plan->depth : 0;
+    const Supervisor_init_args *nested = s->cls == &Supervisor_class ? s->arguments : NULL;
+    return nested ? nested->what.plan->depth : 0;
 }
 
 /* A plan of the caller's specs; base_free(p->specs). False: last_error says why not. */
@@ -57,7 +57,7 @@ manta_child_spec manta_supervisor_child(
     manta_options spawn = {.size = sizeof spawn};
     manta_child_options own = options && options->size <= sizeof own ? *options : (manta_child_options){.size = sizeof own};
     if (plan_of(supervisor, specs, count, &p)) {
-        __attribute__((aligned(16))) MantaPlan arguments = {&p};
+        Supervisor_init_args arguments = {.what = {&p}};
         if (own.spawn && own.spawn->size <= sizeof spawn) memcpy(&spawn, own.spawn, own.spawn->size ? own.spawn->size : sizeof spawn);
         if (!spawn.name) spawn.name = p.options.name;
         spawn.size = sizeof spawn;
@@ -73,9 +73,9 @@ manta_child_spec manta_supervisor_child(
 static manta_actor start(const plan *p)
 {
     manta_options spawn = {.size = sizeof spawn, .name = p->options.name, .link = manta_self().id != 0, .where = MANTA_WHERE_HERE};
-    __attribute__((aligned(16))) MantaPlan arguments = {(plan *)(uintptr_t)p};
+    Supervisor_init_args arguments = {.what = {(plan *)(uintptr_t)p}};
     spawn_watch_init();
-    return manta_spawn_class(&spawn, &Supervisor_class, &arguments, manta_extra_MantaPlan(&arguments));
+    return manta_spawn_class(&spawn, &Supervisor_class, &arguments, Supervisor_init_args_extra(&arguments));
 }
 
 manta_status manta_supervisor_start(const manta_supervisor_options *options, manta_child_spec *specs, size_t count, manta_actor *out)

@@ -550,8 +550,9 @@ MANTA_METHOD_DEFINE(Supervisor, list, MantaChildren, (uint64_t, after))
     }
     out.rows.size = manta_writer_size(&w);
     void *rows = w.status ? NULL : manta_alloc(out.rows.size + 1);
-    if (rows) out.rows.data = memcpy(rows, w.start, out.rows.size);
-    else manta_fail(MANTA_ENOMEM, "no memory for a list of children");
+    if (rows && out.count) memcpy(rows, w.start, out.rows.size);
+    out.rows.data = rows;
+    if (!rows) manta_fail(MANTA_ENOMEM, "no memory for a list of children");
     manta_writer_fini(&w);
     return out;
 }
