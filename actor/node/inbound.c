@@ -477,7 +477,7 @@ static void take_hello(const arrival *a)
 {
     bool same = store_is_named(a->data, a->bytes);
     pthread_mutex_lock(&a->peer->lock);
-    a->peer->shares_store = same;
+    __atomic_store_n(&a->peer->shares_store, same, __ATOMIC_RELEASE); /* who packs a ref may not have waited for this */
     a->peer->store_key = a->bytes ? hash_bytes(a->data, a->bytes) | 1 : 0;
     __atomic_store_n(&a->peer->has_hello, true, __ATOMIC_RELEASE);
     pthread_mutex_unlock(&a->peer->lock);

@@ -177,7 +177,7 @@ void manta_pack_manta_ref(manta_writer *w, const manta_ref *v)
     bool for_record = w == record;
     peer *to = pack_target(w);
     manta_ref ref = (to || for_record) && v->id[0] ? transfer_here(*v) : *v;
-    if ((!to && !for_record) || (to && to->shares_store) || !ref.id[0]) {
+    if ((!to && !for_record) || (to && __atomic_load_n(&to->shares_store, __ATOMIC_ACQUIRE)) || !ref.id[0]) {
         if (to && ref.id[0]) transfer_need(ref, NEED_ARGUMENT); /* the other one of this store cannot pull it */
         pack_words(w, ref);
         return;
