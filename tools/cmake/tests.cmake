@@ -138,7 +138,7 @@ if(NOT MANTA_FUZZ)
     set_property(TEST integration.tools.${script} APPEND PROPERTY ENVIRONMENT "CC=${CMAKE_C_COMPILER}")
   endforeach()
   manta_test(integration.tools.chaos integration sh ${CHECK}/chaos.sh ${PROJECT_BINARY_DIR} ${PROJECT_SOURCE_DIR})
-  set_tests_properties(integration.tools.tasks PROPERTIES RUN_SERIAL ON) # a process that gets no time for 2 s counts as lost
+  set_tests_properties(integration.tools.tasks integration.tools.cluster_supervise PROPERTIES RUN_SERIAL ON) # a process that gets no time for 2 s counts as lost
 endif()
 manta_test(example.python example sh ${CHECK}/python.sh $<TARGET_FILE:example_serve> ${PROJECT_SOURCE_DIR})
 
