@@ -213,7 +213,8 @@ static manta_status make(
 {
     if (!set_state(a, cls) || !set_options(a, cls, o)) return MANTA_ENOMEM;
     if (cls->init && !(a->boot = message_make(w, cls->init, arguments, extra_bytes))) return MANTA_ENOMEM;
-    if (unlikely(activation_of(w)->watches_init) && !watch_boot(w, a)) return MANTA_ENOMEM;
+    bool wanted = activation_of(w)->watches_init && (parent.supervised || cls == &Supervisor_class); /* not what a spawn makes on its way */
+    if (unlikely(wanted) && !watch_boot(w, a)) return MANTA_ENOMEM;
     if (!parent.id) return MANTA_OK;
     if (!is_remote(parent.id)) return relation_link_at_spawn(a, parent.id, parent.supervised) ? MANTA_OK : MANTA_ENOMEM;
     if (a->boot) a->boot->from = parent.id;
