@@ -432,7 +432,7 @@ manta_status watch_exit(worker *w, uint64_t who, future *f)
     if (!m) return MANTA_ENOMEM;
     m->reply = f;
     store_relaxed(&f->target, who);
-    if (!deliver(w, who, m)) complete_watch(w, f, MANTA_EDEAD);
+    if (!deliver(w, who, m) && !is_remote(who)) complete_watch(w, f, MANTA_EDEAD); /* elsewhere it has been answered */
     return MANTA_OK;
 }
 
