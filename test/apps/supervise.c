@@ -162,7 +162,7 @@ static void kinds(void)
 {
     manta_child_info info[4];
     size_t count = 0;
-    manta_actor s = family(MANTA_ONE_FOR_ONE, MANTA_TRANSIENT, APART);
+    manta_actor s = family(MANTA_ONE_FOR_ONE, MANTA_TRANSIENT, SHARED);
     int64_t pid = pid_of(s, "1");
     manta_actor second = child(s, "2").actor;
     (void)Part_leave_send(Part_ref_of(second));

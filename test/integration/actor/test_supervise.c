@@ -192,7 +192,8 @@ TEST(a_tree_over_both)
     EXPECT(manta_is_alive(here.actor));
     (void)kill(p.child.pid, SIGKILL);
     EXPECT(WAIT_FOR(!manta_is_alive(here.actor), 20));
-    for (int i = 0; i < 3; i++) EXPECT_EQ(manta_wait_exit(middle, 20000, NULL), MANTA_OK); /* known to be gone: answered at once, and once */
+    for (int i = 0; i < 3; i++)
+        EXPECT_EQ(manta_wait_exit(middle, 20000, NULL), MANTA_OK); /* known to be gone: answered at once, and once */
     EXPECT_EQ(manta_stop(top), MANTA_OK);
     (void)manta_wait_exit(top, 20000, NULL);
     (void)manta_release(object);
