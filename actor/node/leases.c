@@ -46,9 +46,9 @@ static int32_t where_is(lessor *l, uint64_t id)
 
 /* ---- placing ---- */
 
-static void refuse(lessor *l, lease_request *r, manta_status status, const char *text)
+/* Who does not hear of it asks again, and is refused again. */
+static void refuse(lease_request *r, manta_status status, const char *text)
 {
-    remember(l, r->id, TOMBSTONE);
     tell_refused(r->owner, r->id, r->is_revival, status, manta_str_of(text));
     base_free(r);
 }
@@ -86,7 +86,7 @@ static void enqueue(lessor *l, lease_request *r, bool infeasible)
     r->infeasible = infeasible;
     if (report && !r->unfit_ns && !r->is_revival) say_infeasible(r);
     leases_changed(l);
-    if (!queue_push(&l->queue, r)) refuse(l, r, MANTA_ELIMIT, "too many requests wait on the node");
+    if (!queue_push(&l->queue, r)) refuse(r, MANTA_ELIMIT, "too many requests wait on the node");
 }
 
 static bool is_unfit_here(const lessor *l, uint64_t job) { return unfit_is(l, job, l->nodes[0].place.id); }
@@ -178,7 +178,7 @@ static void refuse_unfit(lessor *l, uint64_t now)
     for (lease_request *r = l->n_unfit ? l->queue.first : NULL, *next; r; r = next) {
         next = r->next;
         if (r->unfit_ns && now - r->unfit_ns > UNFIT_WAIT_MS * OS_NS_PER_MS)
-            refuse(l, queue_remove(&l->queue, r), MANTA_EINIT, unfit_why(l, r->job) ? unfit_why(l, r->job) : "no node runs the program");
+            refuse(queue_remove(&l->queue, r), MANTA_EINIT, unfit_why(l, r->job) ? unfit_why(l, r->job) : "no node runs the program");
     }
 }
 
@@ -257,7 +257,7 @@ void leases_drain(lessor *l)
 {
     begin_to_tick(l);
     for (lease_request *r; (r = queue_next(&l->queue, &l->nodes[0].place.total, grant_may, l));)
-        if (!grant_make(l, r)) refuse(l, queue_remove(&l->queue, r), MANTA_EINIT, manta_last_error()->message);
+        if (!grant_make(l, r)) refuse(queue_remove(&l->queue, r), MANTA_EINIT, manta_last_error()->message);
     grants_call_back(l, pool_now_ns());
     ask_for_work(l);
 }
@@ -348,7 +348,7 @@ MANTA_METHOD_DEFINE(MantaLeases, request, void, (MantaRequest, what))
         return;
     }
     watch_owner(l, r->owner);
-    if (r->group && !bundle_of(l, r->group, r->bundle)) refuse(l, r, MANTA_ENOTFOUND, "the placement group is not here");
+    if (r->group && !bundle_of(l, r->group, r->bundle)) refuse(r, MANTA_ENOTFOUND, "the placement group is not here");
     else place(l, r);
     leases_drain(l);
 }
@@ -392,7 +392,7 @@ MANTA_METHOD_DEFINE(MantaLeases, waiting, void, (uint32_t, pid), (bool, is))
     if (is) leases_drain(self->l);
 }
 
-/* An owner has gone: what it asked for, and what it had. */
+/* An owner has gone: what it asked for, and what it had. If it was only cut off, it asks again by the same ids. */
 MANTA_METHOD_DEFINE(MantaLeases, on_down, void, (manta_actor, who), (int32_t, status), (manta_str, why))
 {
     struct lessor *l = self->l;
@@ -403,8 +403,12 @@ MANTA_METHOD_DEFINE(MantaLeases, on_down, void, (manta_actor, who), (int32_t, st
         if (r->owner.id == who.id) base_free(queue_remove(&l->queue, r));
     }
     size_t cursor = 0;
-    for (lease_entry *x; (x = id_table_next(&l->leases, &cursor, NULL));)
-        if (x->request->owner.id == who.id && !x->held_by_actor) end_lease(l, x, false);
+    for (lease_entry *x; (x = id_table_next(&l->leases, &cursor, NULL));) {
+        uint64_t id = x->request->id;
+        if (x->request->owner.id != who.id || x->held_by_actor) continue;
+        end_lease(l, x, false);
+        (void)id_table_remove(&l->moved, id);
+    }
     leases_drain(l);
 }
 
@@ -558,7 +562,7 @@ static void lose_lease(lessor *l, lease_entry *x)
     if (given) remember(l, r->id, TOMBSTONE);
     if (given && r->is_revival) tell_refused(r->owner, r->id, true, MANTA_EUNKNOWN, manta_str_of("its worker died"));
     if (given || !j) base_free(r);
-    else if (j->failures >= START_FAILURES) refuse(l, r, MANTA_EINIT, j->last_words);
+    else if (j->failures >= START_FAILURES) refuse(r, MANTA_EINIT, j->last_words);
     else enqueue(l, r, false);
 }
 

@@ -158,6 +158,17 @@ static void tell_change(void *context, const gcs_event *e)
     if (!r.status) (void)MantaMembers_changed_send(the_members(), row.id, row.epoch, row.state, row.address, row.reason);
 }
 
+static void tell_job(void *context, const gcs_event *e)
+{
+    gcs_job_row row = {0};
+    manta_reader r;
+    (void)context;
+    if (!e || e->is_gone) return;
+    manta_reader_init(&r, e->value.data, e->value.size);
+    gcs_read_job_row(&r, &row);
+    if (!r.status && row.state != GCS_JOB_STATE_RUNNING) (void)MantaRaylet_job_ended_send(MantaRaylet_ref_of(starting_raylet), row.id);
+}
+
 /* Not reached: tells the leader, and tries again. */
 static void miss(const other *o)
 {
@@ -341,6 +352,7 @@ manta_status membership_start(const membership_options *o, manta_actor raylet)
     store_seq(&members_id, MantaMembers_spawn().actor.id);
     if (!load_seq(&members_id)) return manta_last_error()->status;
     status = gcs_watch_start(GCS_TABLE_NODE, NULL, 0, tell_change, NULL, (manta_actor){0});
+    if (!status) status = gcs_watch_start(GCS_TABLE_JOB, NULL, 0, tell_job, NULL, (manta_actor){0});
     if (!status) status = MantaMembers_pulse_send(the_members());
     if (!status) status = start_restarter(raylet, own);
     return status;

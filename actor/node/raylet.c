@@ -21,7 +21,7 @@
 #include "actor/node/simulation.h"
 #include "scheduler/os/os_file.h"
 
-enum { JOBS_LIMIT = 256, STATUS_BYTES = 64 << 10 };
+enum { JOBS_LIMIT = 256, ENDED_JOBS = 256, STATUS_BYTES = 64 << 10 };
 
 typedef struct node_entry {
     manta_actor raylet;
@@ -43,6 +43,7 @@ struct raylet {
     node_entry nodes[NODES_LIMIT]; /* the first is this one */
     job_entry jobs[JOBS_LIMIT];
     uint32_t n_nodes, n_jobs;
+    uint64_t ended[ENDED_JOBS], n_ended; /* the last ones; what asks for work of theirs comes late */
 };
 
 static const raylet_options *starting; /* for init */
@@ -177,6 +178,22 @@ MANTA_METHOD_DEFINE(MantaRaylet, on_down, void, (manta_actor, who), (int32_t, st
         if (r->jobs[i].driver.id == who.id) end_job(r, &r->jobs[i--]);
 }
 
+/* This node may have no link to the driver by which to hear of it. */
+MANTA_METHOD_DEFINE(MantaRaylet, job_ended, void, (uint64_t, id))
+{
+    struct raylet *r = self->r;
+    job_entry *j = find_job(r, id);
+    r->ended[r->n_ended++ % ENDED_JOBS] = id;
+    if (j && j->driver.id) end_job(r, j); /* else of a detached actor, which outlives it */
+}
+
+static bool has_ended(const struct raylet *r, const MantaJob *job)
+{
+    uint32_t i = 0;
+    while (i < ENDED_JOBS && r->ended[i] != job->id) i++;
+    return job->driver.id && i < ENDED_JOBS;
+}
+
 /* A node that cannot run it does not keep the others from it. */
 static void tell_driver(const MantaJob *job, const char *why)
 {
@@ -196,6 +213,7 @@ MANTA_METHOD_DEFINE(MantaRaylet, start_job, void, (MantaJob, job))
     }
     job_entry *own = find_job(r, job.id);
     if (own) own->is_own = true;
+    membership_watch(job.driver, &(membership_process){"", 0, job.id}); /* other nodes may only be cut off from it */
     if (failed == n) manta_fail(MANTA_EINIT, "no node runs %.*s: %s", (int)job.name.size, job.name.data, manta_last_error()->message);
 }
 
@@ -207,7 +225,6 @@ static job_entry *add_job(struct raylet *r, const MantaJob *job)
     copy_text(j->name, sizeof j->name, job->name);
     if (!job->driver.id) return j; /* of a detached actor that is started again: the program is all that is left of its job */
     (void)manta_monitor(job->driver, MantaRaylet_on_down, NULL);
-    membership_watch(job->driver, &(membership_process){"", 0, job->id});
     return j;
 }
 
@@ -254,7 +271,7 @@ MANTA_METHOD_DEFINE(MantaRaylet, begin_job, void, (MantaJob, job))
     job_entry *j = find_job(r, job.id);
     if (j && j->refusal[0]) manta_fail(MANTA_EINVAL, "%s", j->refusal);
     if (j) return;
-    if (!job.driver.id && !job.hash) { /* asked for by a worker of a job that this node knows, or knew */
+    if (has_ended(r, &job) || (!job.driver.id && !job.hash)) { /* asked for by a worker of a job that this node knows, or knew */
         manta_fail(MANTA_EDEAD, "%s: the job is over", r->nodes[0].address);
         return;
     }
@@ -382,8 +399,8 @@ static manta_status join_cluster(const raylet_options *o, manta_actor me)
     return error ? error_set(MANTA_EIO, "%s: %s", directory, strerror(error)) : membership_start(&m, me);
 }
 
-MANTA_CLASS_WITH(MantaRaylet, (.concurrency = 64, .on_free = forget), init, on_down, describe, meet, start_job, begin_job, program,
-    read_program, need_store, placements, status, drain, end, ask)
+MANTA_CLASS_WITH(MantaRaylet, (.concurrency = 64, .on_free = forget), init, on_down, describe, meet, start_job, begin_job, job_ended,
+    program, read_program, need_store, placements, status, drain, end, ask)
 
 manta_status raylet_start(const raylet_options *o, manta_actor *out)
 {

@@ -25,6 +25,7 @@ MANTA_METHOD_DECLARE(MantaRaylet, describe, MantaNodeInfo)            /* this no
 MANTA_METHOD_DECLARE(MantaRaylet, meet, void, (MantaNodeInfo, node))  /* somebody else's node is there */
 MANTA_METHOD_DECLARE(MantaRaylet, start_job, void, (MantaJob, job))   /* on all nodes */
 MANTA_METHOD_DECLARE(MantaRaylet, begin_job, void, (MantaJob, job))   /* on this node: fetches the program */
+MANTA_METHOD_DECLARE(MantaRaylet, job_ended, void, (uint64_t, id))    /* says the control store */
 MANTA_METHOD_DECLARE(MantaRaylet, program, MantaJob, (uint64_t, job)) /* of a job that this node knows */
 MANTA_METHOD_DECLARE(
     MantaRaylet, read_program, manta_bytes, (uint64_t, hash), (uint64_t, offset), (uint32_t, bytes)) /* of those it keeps */

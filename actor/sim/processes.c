@@ -186,12 +186,20 @@ static bool is_of_ended_job(const world *w, const sim_node *n)
     return false;
 }
 
+/* A node that came back late has started it after the others were shut down. */
+static bool has_driver(const world *w, uint64_t job)
+{
+    for (uint32_t i = w->test.nodes; i < w->n_slots; i++)
+        if (w->nodes[i].state != PROCESS_NONE && w->nodes[i].is_driver && w->nodes[i].job == job) return true;
+    return false;
+}
+
 void processes_check_none(world *w)
 {
     for (uint32_t i = w->test.nodes; i < w->n_slots; i++) {
         const sim_node *n = &w->nodes[i];
-        if (n->state == PROCESS_NONE) continue;
-        if (is_of_ended_job(w, n)) world_fail(w, "process %u of node %u is left, of a job that is over", n->pid, n->host);
-        else world_note(w, "world", "process %u of node %u is left, of a job whose driver was lost", n->pid, n->host);
+        if (n->state == PROCESS_NONE || has_driver(w, n->job)) continue;
+        world_fail(w, "process %u of node %u is left, of a job %s", n->pid, n->host,
+            is_of_ended_job(w, n) ? "that is over" : "whose driver was lost");
     }
 }
