@@ -28,10 +28,10 @@ CHILD(good)
     if (!m || manta_list_processes(there, 4, &n) || n < 1 || manta_lookup_in(there[0].process, "target", &a)) _exit(3);
     int64_t counts[2] = {0, 0}, value;
     if (!child_say(parent)) _exit(4);
-    while (recv(parent, &byte, 1, MSG_DONTWAIT) < 0 && errno == EAGAIN) {
+    do {
         counts[1] += manta_get(Target_add(Target_ref_of(a), 0), &value) != MANTA_OK;
         counts[0]++;
-    }
+    } while (recv(parent, &byte, 1, MSG_DONTWAIT) < 0 && errno == EAGAIN);
     if (write(parent, counts, sizeof counts) != sizeof counts) _exit(5);
     _exit(manta_shutdown(m) == MANTA_OK ? 0 : 6);
 }
