@@ -380,14 +380,16 @@ static void stop(links *l, uint64_t linger_ns)
     wake(l);
     pthread_join(zmq_of(l)->thread, NULL);
     links_say_goodbye(l);
-    if (l->sessions.count) usleep(2000); /* ZeroMQ's own thread writes the goodbyes; without them the peers wait for signs of life */
 }
 
 static void free_net(links *l)
 {
     link_zmq *z = zmq_of(l);
     if (!z) return;
-    if (z->router) zmq_close(z->router);
+    if (z->router) { /* ZeroMQ's own thread writes the goodbyes; without them the peers wait for signs of life */
+        set(z->router, ZMQ_LINGER, GOODBYE_MS);
+        zmq_close(z->router);
+    }
     if (z->zap) zmq_close(z->zap);
     if (z->zmq) zmq_ctx_term(z->zmq);
     if (z->wake_fd >= 0) close(z->wake_fd);

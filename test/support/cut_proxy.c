@@ -41,11 +41,22 @@ static void cut(int fd)
     close(fd);
 }
 
+/* The other side has closed: what came before that arrives, as it would without us. */
+static void drain(int fd)
+{
+    char bytes[4096];
+    struct pollfd p = {fd, POLLIN, 0};
+    shutdown(fd, SHUT_WR);
+    for (int i = 0; i < 1000 && poll(&p, 1, 20) > 0 && recv(fd, bytes, sizeof bytes, MSG_DONTWAIT) > 0; i++) continue;
+    close(fd);
+}
+
 /* A full connection does not keep it from cutting. */
-static bool forward(const cut_proxy *p, int from, int to)
+static bool forward(const cut_proxy *p, int from, int to, bool *out_closed)
 {
     static _Thread_local char bytes[CHUNK];
     ssize_t n = recv(from, bytes, sizeof bytes, MSG_DONTWAIT);
+    *out_closed = n == 0;
     if (n < 0) return errno == EAGAIN;
     for (ssize_t sent = 0; sent < n;) {
         ssize_t k = send(to, bytes + sent, (size_t)(n - sent), MSG_NOSIGNAL);
@@ -59,18 +70,19 @@ static void serve(cut_proxy *p, int client, double end)
 {
     int server = dial_port(p->target_port);
     struct timeval patience = {.tv_usec = 20000};
-    bool ok = server >= 0 && !setsockopt(client, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) &&
-              !setsockopt(server, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+    bool closed = false, ok = server >= 0 && !setsockopt(client, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) &&
+                              !setsockopt(server, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
     p->cut_now = 0;
     while (ok && test_now_s() < end && !p->stop && !p->cut_now) {
         struct pollfd fds[2] = {{client, POLLIN, 0}, {server, POLLIN, 0}};
         if (poll(fds, p->is_blocked ? 0 : 2, 5) <= 0) continue;
-        if (fds[0].revents) ok = forward(p, client, server);
-        if (ok && fds[1].revents) ok = forward(p, server, client);
+        if (fds[0].revents) ok = forward(p, client, server, &closed);
+        if (ok && fds[1].revents) ok = forward(p, server, client, &closed);
     }
     p->cuts++;
-    cut(client);
-    if (server >= 0) cut(server);
+    void (*finish)(int fd) = closed ? drain : cut;
+    if (server >= 0) finish(server);
+    finish(client);
 }
 
 static void *run(void *argument)
