@@ -20,13 +20,23 @@ manta_status name_check(const char *what, const char *name)
 /* Ids have a generation above bit 32, so they are never NULL as pointers. */
 static void *id_pointer(uint64_t id) { return (void *)(uintptr_t)id; }
 
+typedef enum standing { ALIVE, UNBORN, DEAD } standing;
+
+/* A name is claimed before its actor is published, with the generation that it will have. */
+static standing standing_of(uint64_t id)
+{
+    actor *a = actor_slot(id);
+    uint32_t ahead = a ? (uint32_t)(id >> 32) - load_acquire(&a->generation) : DEAD;
+    return ahead < DEAD ? (standing)ahead : DEAD;
+}
+
 manta_status names_claim(const char *name, uint64_t id)
 {
     manta_status status = name_check("register", name);
     if (status) return status;
     pthread_mutex_lock(&names_lock);
     uint64_t owner = (uintptr_t)string_table_get(&names, name);
-    bool taken = owner && actor_is(actor_slot(owner), owner), ok = taken || string_table_put(&names, name, id_pointer(id));
+    bool taken = owner && standing_of(owner) != DEAD, ok = taken || string_table_put(&names, name, id_pointer(id));
     pthread_mutex_unlock(&names_lock);
     if (taken) return error_set(MANTA_EEXIST, "register: the name \"%s\" belongs to actor %u", name, (uint32_t)owner);
     return ok ? MANTA_OK : error_set(MANTA_ENOMEM, "register: no memory for \"%s\"", name);
@@ -91,11 +101,10 @@ manta_status names_get(const char *name, manta_actor *out)
     if (status) return status;
     pthread_mutex_lock(&names_lock);
     uint64_t id = (uintptr_t)string_table_get(&names, name);
-    if (id && !actor_is(actor_slot(id), id)) {
-        string_table_remove(&names, name);
-        id = 0;
-    }
+    standing s = id ? standing_of(id) : DEAD;
+    if (id && s == DEAD) string_table_remove(&names, name);
     pthread_mutex_unlock(&names_lock);
+    if (s != ALIVE) id = 0;
     if (!id) return error_set(MANTA_ENOTFOUND, "manta_lookup: no actor is named \"%s\"", name);
     out->id = id;
     return MANTA_OK;

@@ -354,6 +354,7 @@ static void restart_now(sup *s, child *c)
         (void)attempt(s, c, &done);
         if (done) return;
         manta_error_format(manta_last_error(), why, sizeof why);
+        c->restarts++;
         if (!restart_allowed(s)) {
             give_up(s, c, why);
             return;

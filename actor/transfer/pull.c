@@ -319,7 +319,7 @@ static uint64_t ask_run(pull *p, int s)
 static void remove_source(pull *p, int s)
 {
     p->avoid = p->sources[s].peer->process;
-    p->sources[s] = (pull_source){NULL};
+    p->sources[s] = (pull_source){.peer = NULL};
     p->scan = 0;
     for (uint64_t c = 0; c < p->chunks; c++)
         if (p->marks[c] == s + 1) p->marks[c] = 0;

@@ -50,7 +50,7 @@ while kill -0 $bank 2>/dev/null; do
     if [ $((round % 6)) -eq 3 ]; then
         random 2
         n=$((2 + drawn))
-        kill_process "$(cat "$tmp/pid$n")"
+        [ ! -d "/proc/$(cat "$tmp/pid$n")" ] || kill_process "$(cat "$tmp/pid$n")" # one that got no time for too long has left by itself
         nodes_killed=$((nodes_killed + 1))
         sleep 0.3
         begin_node "$n" --address "$head"

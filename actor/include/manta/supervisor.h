@@ -85,7 +85,7 @@ typedef struct manta_child_info {
     manta_actor actor;      /* {0}: not running */
     const char *class_name; /* static; of a class that this program lacks: of the caller's scope */
     manta_restart restart;
-    uint32_t restarts; /* since it was added */
+    uint32_t restarts; /* since it was added; a start that failed and was tried again counts too */
 } manta_child_info;
 
 /* Of a supervisor in any process. All wait for its answer: MANTA_EDEAD when it is gone, MANTA_EUNKNOWN when its process dies meanwhile. A change to a child waits for one to the same child that is under way. */

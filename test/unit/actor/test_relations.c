@@ -1,4 +1,6 @@
 /* Links, monitors, names, groups, topics and pools. */
+#include <pthread.h>
+
 #include "test/support/actors.h"
 
 MANTA_STRUCT(Price, (double, value), (int64_t, serial))
@@ -150,6 +152,36 @@ IN_BOTH_MODES(names)
     EXPECT_EQ(manta_lookup("alpha", &found), MANTA_ENOTFOUND);
     EXPECT_EQ(manta_register("beta", a.actor), MANTA_EDEAD);
     EXPECT(Worker_spawn_with(MANTA_OPTIONS(.name = "alpha")).actor.id != 0);
+}
+
+static _Atomic bool looks;
+static void *look_all_the_time(void *unused)
+{
+    manta_actor found;
+    (void)unused;
+    while (looks) (void)manta_lookup("gamma", &found);
+    return NULL;
+}
+
+/* A name that is looked up while it is being taken stays its actor's. */
+TEST(a_name_that_is_being_taken)
+{
+    manta_t *m = manta_init_with(&(manta_config){.size = sizeof(manta_config), .workers = 1});
+    pthread_t thread;
+    manta_actor found;
+    EXPECT(m);
+    looks = true;
+    EXPECT_EQ(pthread_create(&thread, NULL, look_all_the_time, NULL), 0);
+    bool ok = true;
+    for (int64_t i = 0; ok && i < test_scaled(20000); i++) {
+        Worker_ref a = Worker_spawn_with(MANTA_OPTIONS(.name = "gamma"));
+        ok = a.actor.id && manta_lookup("gamma", &found) == MANTA_OK && found.id == a.actor.id && manta_stop(a.actor) == MANTA_OK &&
+             manta_wait_exit(a.actor, 5000, NULL) == MANTA_OK;
+    }
+    looks = false;
+    pthread_join(thread, NULL);
+    EXPECT(ok);
+    EXPECT_EQ(manta_shutdown(m), MANTA_OK);
 }
 
 /* get_if_exists gives the actor that has the name, but not one of another class; a detached actor needs a name. */
