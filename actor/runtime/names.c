@@ -1,5 +1,6 @@
 #include "actor/runtime/names.h"
 
+#include <sched.h>
 #include <string.h>
 
 #include "actor/durable/alone.h"
@@ -95,17 +96,27 @@ manta_status manta_unregister(const char *name)
     return owner ? MANTA_OK : error_set(MANTA_ENOTFOUND, "manta_unregister: no actor is named \"%s\"", name);
 }
 
-manta_status names_get(const char *name, manta_actor *out)
+static standing find(const char *name, uint64_t *out_id)
 {
-    manta_status status = name_check("manta_lookup", name);
-    if (status) return status;
     pthread_mutex_lock(&names_lock);
     uint64_t id = (uintptr_t)string_table_get(&names, name);
     standing s = id ? standing_of(id) : DEAD;
     if (id && s == DEAD) string_table_remove(&names, name);
     pthread_mutex_unlock(&names_lock);
-    if (s != ALIVE) id = 0;
-    if (!id) return error_set(MANTA_ENOTFOUND, "manta_lookup: no actor is named \"%s\"", name);
+    *out_id = id;
+    return s;
+}
+
+/* One that is being taken is waited for: between the claim and the publication nothing waits. */
+manta_status names_get(const char *name, manta_actor *out)
+{
+    enum { LOOKS = 100000 };
+    manta_status status = name_check("manta_lookup", name);
+    standing s = DEAD;
+    uint64_t id = 0;
+    if (status) return status;
+    for (int i = 0; i < LOOKS && (s = find(name, &id)) == UNBORN; i++) sched_yield();
+    if (s != ALIVE) return error_set(MANTA_ENOTFOUND, "manta_lookup: no actor is named \"%s\"", name);
     out->id = id;
     return MANTA_OK;
 }

@@ -167,7 +167,8 @@ manta_status manta_supervisor_children(manta_actor supervisor, manta_child_info 
     do {
         manta_status status = manta_get(Supervisor_list(Supervisor_ref_of(supervisor), page.last), &page);
         if (status) return status;
-        if (!read_rows(&page, out + n, capacity - n)) return error_set(MANTA_EDECODE, "manta_supervisor_children: a malformed list");
+        if (!read_rows(&page, n ? out + n : out, capacity - n))
+            return error_set(MANTA_EDECODE, "manta_supervisor_children: a malformed list");
         n += page.count < capacity - n ? page.count : capacity - n;
     } while (page.count && n < capacity);
     *out_count = page.total > n || !capacity ? page.total : n;
