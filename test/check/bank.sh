@@ -8,12 +8,6 @@ transfers=${MANTA_BANK_TRANSFERS:-4000}
 seed=${MANTA_BANK_SEED:-$$}
 own_port
 
-begin_node() {
-    n=$1
-    shift
-    timeout 60 "$build/manta" start --listen "tcp://127.0.0.1:$((port + n))" --state "$tmp/state$n" --cores 1 --store-bytes 0 "$@" >"$tmp/node$n" || fail "node $n does not start"
-    sed -n 's/^node daemon \([0-9]*\) .*/\1/p' "$tmp/node$n" >"$tmp/pid$n"
-}
 # random BELOW: in $drawn
 random() {
     seed=$(((seed * 1103515245 + 12345) % 2147483648))

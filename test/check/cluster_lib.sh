@@ -35,6 +35,13 @@ says() {
 own_port() {
     port=$((20000 + $$ % 3000 * 4))
 }
+# After own_port, begin_node N OPTION...: a daemon that can be begun again on its port and its directories; its pid in $tmp/pidN
+begin_node() {
+    n=$1
+    shift
+    timeout 60 "$build/manta" start --listen "tcp://127.0.0.1:$((port + n))" --state "$tmp/state$n" --directory "$tmp/programs$n" --cores 1 --store-bytes 0 "$@" >"$tmp/node$n" || fail "node $n does not start: $(cat "$tmp/node$n")"
+    sed -n 's/^node daemon \([0-9]*\) .*/\1/p' "$tmp/node$n" >"$tmp/pid$n"
+}
 # kill_process PID: until it is gone, with its sockets and locks; no child of this shell
 kill_process() {
     kill -9 "$1"

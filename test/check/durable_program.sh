@@ -7,14 +7,6 @@ root=$2
 app="$build/test_app_durable"
 own_port
 
-# begin_node N OPTION...: its pid in $tmp/pidN
-begin_node() {
-    n=$1
-    shift
-    timeout 60 "$build/manta" start --listen "tcp://127.0.0.1:$((port + n))" --state "$tmp/state$n" --directory "$tmp/programs$n" --cores 1 --store-bytes 0 "$@" >"$tmp/node$n" || fail "node $n does not start: $(cat "$tmp/node$n")"
-    sed -n 's/^node daemon \([0-9]*\) .*/\1/p' "$tmp/node$n" >"$tmp/pid$n"
-}
-
 export MANTA_NAMESPACE=shop
 head="tcp://127.0.0.1:$((port + 1))"
 begin_node 1 --head
